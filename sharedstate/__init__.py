@@ -1,0 +1,1 @@
+"""Fleets of mail servers share counts, limits and caches through Redis Cluster."""

@@ -1,0 +1,1 @@
+"""Configuration: Momentum's language in both generations and native TOML, one model."""

@@ -1,0 +1,1 @@
+"""Real input: what an MTA logged, turned into events."""

@@ -1,0 +1,55 @@
+"""The one place that makes key names.
+
+Every key reads ``ss:<cluster>:{<tag>}:<part>``. Redis Cluster hashes only what stands between the first braces, so
+all keys that one script touches share a tag and therefore a slot, on every cluster and after every resharding.
+The cluster name stays outside the braces on purpose: it keeps two fleets on one Redis apart without piling
+them differently onto slots.
+
+====================================  ======  ============================================================
+key                                   type    holds
+====================================  ======  ============================================================
+``ss:C:{fleet}:live``                 zset    incarnation -> server time (ms) until which it is live
+``ss:C:{fleet}:dying``                zset    incarnation -> server time (ms) until which its reaper has it
+``ss:C:{fleet}:members``              hash    incarnation -> record (JSON) of live and dying members
+``ss:C:{fleet}:objects``              hash    object name -> spec (JSON), shard count included
+``ss:C:{OBJECT:SHARD}:reg``           hash    incarnation -> last applied sequence, or minus time of death (ms)
+``ss:C:{OBJECT:SHARD}:sum``           hash    item -> sum over all members
+``ss:C:{OBJECT:SHARD}:of:I``          hash    item -> count of the member with incarnation I
+====================================  ======  ============================================================
+"""
+
+from __future__ import annotations
+
+from .specs import check_name
+
+__all__ = ["Keys"]
+
+
+class Keys:
+    """Key names of one cluster (fleet).
+
+    Args:
+        cluster: the fleet's name, letters, digits, ``. _ -``.
+    """
+
+    __slots__ = ("cluster", "dying", "live", "members", "objects")
+
+    def __init__(self, cluster: str) -> None:
+        self.cluster = check_name(cluster, "cluster")
+        fleet = f"ss:{cluster}:{{fleet}}"
+        self.live = f"{fleet}:live"
+        self.dying = f"{fleet}:dying"
+        self.members = f"{fleet}:members"
+        self.objects = f"{fleet}:objects"
+
+    def registry(self, name: str, shard: int) -> str:
+        """Sequences and tombstones of the members in one shard of an object."""
+        return f"ss:{self.cluster}:{{{name}:{shard}}}:reg"
+
+    def sums(self, name: str, shard: int) -> str:
+        """Fleet-wide counts of one shard of an object."""
+        return f"ss:{self.cluster}:{{{name}:{shard}}}:sum"
+
+    def copy(self, name: str, shard: int, incarnation: str) -> str:
+        """One member's published counts in one shard of an object."""
+        return f"ss:{self.cluster}:{{{name}:{shard}}}:of:{incarnation}"

@@ -1,0 +1,1 @@
+"""A real Redis Cluster on this machine, started from a server binary."""

@@ -1,0 +1,1 @@
+"""Member-owned and Redis-owned shared objects: one file for each kind."""
