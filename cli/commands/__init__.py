@@ -1,1 +1,1 @@
-"""Console of sharedstate."""
+"""One module per command; `sharedstate_cli.main` imports each only when it is run."""

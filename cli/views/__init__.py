@@ -1,1 +1,1 @@
-"""Console of sharedstate."""
+"""Functions from answers to text: no I/O, no questions to the fleet."""
