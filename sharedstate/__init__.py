@@ -1,1 +1,52 @@
-"""Fleets of mail servers share counts, limits and caches through Redis Cluster."""
+"""Fleets of mail servers share counts, limits and caches through Redis Cluster.
+
+`connect` joins the fleet as a member, `observe` only reads; `sharedstate.aio` has both for asyncio, `sharedstate.local` a real
+cluster on this machine. Names are loaded when first used: a console that only lists must start at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import Observer, SharedObject, State, connect, observe
+    from .errors import SharedStateError
+    from .results import FleetInfo, Member, NodeCounts, View
+    from .specs import ObjectSpec
+
+__all__ = [
+    "FleetInfo",
+    "Member",
+    "NodeCounts",
+    "ObjectSpec",
+    "Observer",
+    "SharedObject",
+    "SharedStateError",
+    "State",
+    "View",
+    "connect",
+    "observe",
+]
+
+_HOMES = {
+    "FleetInfo": "results",
+    "Member": "results",
+    "NodeCounts": "results",
+    "ObjectSpec": "specs",
+    "Observer": "client",
+    "SharedObject": "client",
+    "SharedStateError": "errors",
+    "State": "client",
+    "View": "results",
+    "connect": "client",
+    "observe": "client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{home}", __name__), name)

@@ -1,0 +1,330 @@
+"""A member's life, without I/O: flows that join, beat, publish, verify, reap and leave.
+
+Rules kept here, each of which a test shows:
+
+1. A member publishes only as a live incarnation. Whatever tells it otherwise (a fenced shard, a heartbeat that is not
+   known, a server that forgot more than the log covers) leads to one path: `rejoin`.
+2. `rejoin` takes a new incarnation, reaps the old one in every shard, and only then publishes: never two copies.
+3. Values are absolute and sequenced per shard, so a batch of unknown fate is simply sent again in a later one.
+4. A process that slept longer than it stays live (by CLOCK_BOOTTIME, which runs on while the machine sleeps) beats before it
+   publishes.
+
+Flows of one member never run side by side: their driver holds a lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .call import Flow, only
+from .errors import ShardMismatchError
+from .keys import Keys
+from .objects import fleet, gauge
+from .objects.fleet import Fleet
+from .objects.store import GaugeStore, Shard
+from .results import Member
+from .specs import ObjectSpec
+
+__all__ = ["MemberEngine", "Metrics", "reap_flow", "reap_overdue"]
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+#: A member asks for its sequences this often even if nothing seems wrong, seconds.
+VERIFY_EVERY = 15.0
+#: The leader looks for incarnations that shards know and the fleet does not this often, seconds.
+AUDIT_EVERY = 30.0
+#: No more than one publish in this time, however many changes wait, seconds.
+MIN_INTERVAL = 0.02
+
+
+def awake_clock() -> float:
+    """Seconds on a clock that also runs while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What a member did since it was connected; plain numbers, read them at any time.
+
+    Attributes:
+        published: items acknowledged by Redis.
+        rejoins: times it had to come back as a new incarnation.
+        resent: items sent again because the server had forgotten them or an answer was missing.
+        reaped: dead members whose counts it took out.
+        failures: flushes and heartbeats that failed (they are tried again).
+        unmatched: disconnect events without a connect before; they change no count.
+        last_error: sentence of the last failure, or "".
+    """
+
+    published: int = 0
+    rejoins: int = 0
+    resent: int = 0
+    reaped: int = 0
+    failures: int = 0
+    unmatched: int = 0
+    last_error: str = ""
+
+
+def new_incarnation() -> str:
+    """Identity of one life of a process: 128 random bits, for pids repeat (in containers it is always 1)."""
+    return secrets.token_hex(16)
+
+
+def reap_flow(keys: Keys, incarnation: str, objects: Iterable[ObjectSpec]) -> Flow[None]:
+    """Fence an incarnation in every shard of every object and take its counts out.
+
+    Costs one pipelined round trip for each 1000 items that a shard holds of it.
+    """
+    left = {(spec.name, shard): b"0" for spec in objects for shard in range(spec.shards)}
+    while left:
+        places = list(left)
+        outcomes = yield [gauge.reap(keys, name, shard, incarnation, left[name, shard]) for name, shard in places]
+        for place, outcome in zip(places, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            remaining, cursor = outcome
+            if remaining:
+                left[place] = cursor
+            else:
+                del left[place]
+
+
+def bury_flow(keys: Keys, incarnation: str) -> Flow[None]:
+    """Reap an incarnation that is fenced in the fleet, then forget it."""
+    now: Fleet = yield from only(fleet.look(keys))
+    yield from reap_flow(keys, incarnation, now.objects.values())
+    yield from only(fleet.bury(keys, incarnation))
+
+
+def reap_overdue(keys: Keys) -> Flow[int]:
+    """What an observer does about the dead before it shows counts: take out those nobody else has in hand."""
+    found = yield from only(fleet.beat(keys, "", 0))
+    for incarnation in found.reap:
+        yield from bury_flow(keys, incarnation)
+    return len(found.reap)
+
+
+class MemberEngine:
+    """One member: its stores and the flows that keep Redis in step with them.
+
+    Args:
+        keys: key factory of the fleet.
+        member: who joins; the incarnation is replaced at every join.
+        stores: the objects it owns a part of.
+        member_timeout: seconds after which a dead member's counts are out of every view.
+        metrics: where to count.
+    """
+
+    def __init__(
+        self, keys: Keys, member: Member, stores: Sequence[GaugeStore], member_timeout: float, metrics: Metrics
+    ) -> None:
+        self.keys = keys
+        self.member = member
+        self.stores = stores
+        self.metrics = metrics
+        # Live for 2/3 of the timeout without a heartbeat, one every sixth: the last third is for being noticed (a sixth)
+        # and reaped.
+        self.live_for = member_timeout * 2 / 3
+        self.beat_every = member_timeout / 6
+        self.joined = False
+        self._lost = False
+        self._ghosts: list[str] = []  # own former incarnations that may still be counted somewhere
+        self._beaten = 0.0
+        self._verified = 0.0
+        self._audited = awake_clock()
+        self._published = 0.0
+
+    # -- joining and leaving -----------------------------------------------------------------------------------
+
+    def join(self) -> Flow[None]:
+        """Become live as a new incarnation. One round trip.
+
+        Raises:
+            ShardMismatchError: an object is stored with another shard count than configured.
+        """
+        began = awake_clock()
+        self.member = dataclasses.replace(self.member, incarnation=new_incarnation())
+        specs = [store.spec for store in self.stores]
+        joined, stored = yield from only(
+            fleet.join(self.keys, self.member, round(self.live_for * 1000), specs)
+        )
+        self.member = dataclasses.replace(self.member, joined=joined)
+        for mine, theirs in zip(specs, stored, strict=True):
+            if (mine.shards, mine.cls) != (theirs.shards, theirs.cls):
+                yield from only(fleet.fence(self.keys, [self.member.incarnation]))
+                yield from only(fleet.bury(self.keys, self.member.incarnation))
+                raise ShardMismatchError(
+                    f"object {mine.name!r} is configured as {mine.cls} with {mine.shards} shards but the fleet has it "
+                    f"as {theirs.cls} with {theirs.shards}: configure the fleet's numbers, or give the object a new name."
+                )
+        self._beaten = began
+        self._lost = False
+        self.joined = True
+
+    def rejoin(self) -> Flow[None]:
+        """Come back as a new incarnation: the old one's copies are taken out before anything is published."""
+        self._lost = True
+        self._ghosts.append(self.member.incarnation)
+        self.metrics.rejoins += 1
+        yield from only(fleet.fence(self.keys, self._ghosts))
+        yield from self.join()
+        self._lost = True  # until the old copies are gone; a failure on the way starts over
+        while self._ghosts:
+            yield from reap_flow(self.keys, self._ghosts[0], [store.spec for store in self.stores])
+            yield from only(fleet.bury(self.keys, self._ghosts[0]))
+            del self._ghosts[0]
+        for store in self.stores:
+            for shard in store.shards:
+                shard.restart()
+        self._lost = False
+
+    def leave(self) -> Flow[None]:
+        """Take this member and its counts out of the fleet."""
+        if self.joined:
+            self.joined = False
+            yield from only(fleet.fence(self.keys, [self.member.incarnation]))
+            yield from bury_flow(self.keys, self.member.incarnation)
+
+    # -- the regular work --------------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        """Seconds until there is something to do without new events."""
+        now = awake_clock()
+        due = self._beaten + self.beat_every - now
+        for store in self.stores:
+            if store.pending:
+                wait = MIN_INTERVAL if store.pending >= store.spec.max_pending else store.spec.max_delay
+                due = min(due, self._published + wait - now)
+            elif any(shard.dirty for shard in store.shards):
+                due = min(due, self._published + MIN_INTERVAL - now)
+        return max(due, 0.0)
+
+    def tick(self, disturbed: bool) -> Flow[None]:
+        """Whatever is due now. `disturbed` tells that acknowledged writes may have been lost since the last tick."""
+        now = awake_clock()
+        if self._lost or now >= self._beaten + self.beat_every:
+            yield from self.beat()
+        if disturbed or now >= self._verified + VERIFY_EVERY:
+            yield from self.verify()
+        yield from self.publish()
+        if disturbed or now >= self._audited + AUDIT_EVERY:
+            yield from self.audit()
+
+    def beat(self) -> Flow[None]:
+        """Heartbeat, and reaping of the dead that this member is given. One round trip when nobody died."""
+        began = awake_clock()
+        if not self._lost:
+            answer = yield from only(
+                fleet.beat(self.keys, self.member.incarnation, round(self.live_for * 1000))
+            )
+            if answer.live:
+                self._beaten = began
+                for incarnation in answer.reap:
+                    yield from bury_flow(self.keys, incarnation)
+                    self.metrics.reaped += 1
+                return
+        yield from self.rejoin()
+
+    def publish(self) -> Flow[None]:
+        """Publish every change made before the call; returns when all is acknowledged.
+
+        One pipelined round trip for each 1000 changed fields of a shard.
+
+        Raises:
+            LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
+        """
+        if self._lost or awake_clock() > self._beaten + self.live_for:
+            yield from self.beat()
+        self._published = awake_clock()
+        for store in self.stores:
+            store.fold()
+        while True:
+            work: list[tuple[GaugeStore, Shard, int, dict[bytes, int | None]]] = []
+            for store in self.stores:
+                for shard in store.shards:
+                    if shard.dirty:
+                        work.append((store, shard, *shard.batch()))
+            if not work:
+                return
+            outcomes = yield [
+                gauge.publish(
+                    self.keys, store.spec.name, shard.index, self.member.incarnation, shard.acknowledged, sequence, batch
+                )
+                for store, shard, sequence, batch in work
+            ]
+            failure = self._settle(work, outcomes)
+            if self._lost:
+                yield from self.rejoin()
+            elif failure is not None:
+                raise failure
+
+    def _settle(
+        self,
+        work: list[tuple[GaugeStore, Shard, int, dict[bytes, int | None]]],
+        outcomes: list[object],
+    ) -> BaseException | None:
+        failure: BaseException | None = None
+        for (_, shard, sequence, batch), outcome in zip(work, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                shard.failed(batch)
+                self.metrics.resent += len(batch)
+                failure = outcome
+                continue
+            assert isinstance(outcome, tuple)
+            status, last = outcome
+            if status == 1:
+                shard.applied(sequence, batch)
+                self.metrics.published += len(batch)
+                continue
+            shard.failed(batch)
+            self.metrics.resent += len(batch)
+            if status < 0 or not shard.reconcile(last):
+                self._lost = True
+        return failure
+
+    def verify(self) -> Flow[None]:
+        """Compare the sequences the shards have with those acknowledged; what was forgotten becomes due again.
+
+        One pipelined round trip.
+        """
+        places = [(store, shard) for store in self.stores for shard in store.shards if shard.acknowledged]
+        if places:
+            outcomes = yield [
+                gauge.sequence(self.keys, store.spec.name, shard.index, self.member.incarnation)
+                for store, shard in places
+            ]
+            for (_, shard), outcome in zip(places, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                if outcome < 0 or not shard.reconcile(outcome):
+                    self._lost = True
+            if self._lost:
+                yield from self.rejoin()
+        self._verified = awake_clock()
+
+    def audit(self) -> Flow[None]:
+        """As leader: reap incarnations that a shard knows and the fleet does not (their tombstone or their join was lost).
+
+        The shards are read before the fleet, so that a member that joins meanwhile is not taken for unknown.
+        """
+        seen: Fleet = yield from only(fleet.look(self.keys))
+        if seen.leader is not None and seen.leader.incarnation == self.member.incarnation:
+            specs = list(seen.objects.values())
+            places = [(spec, shard) for spec in specs for shard in range(spec.shards)]
+            outcomes = yield [gauge.registry(self.keys, spec.name, shard) for spec, shard in places]
+            known: set[str] = set()
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                known.update(incarnation for incarnation, last in outcome.items() if last >= 0)
+            now: Fleet = yield from only(fleet.look(self.keys))
+            known -= {member.incarnation for member in now.members}
+            known -= {*now.dying, *now.overdue, self.member.incarnation}
+            for incarnation in sorted(known):
+                yield from reap_flow(self.keys, incarnation, specs)
+                self.metrics.reaped += 1
+        self._audited = awake_clock()

@@ -1,0 +1,91 @@
+"""Calls about member-owned counts: publish, reap, verify, read. See docs/architecture.md for the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sharedstate.call import Call, command, run_script
+from sharedstate.keys import Keys
+from sharedstate.scripts import load_script
+
+__all__ = ["PUBLISH_LIMIT", "count", "page", "publish", "reap", "registry", "sequence"]
+
+#: Items one publish may carry: bounds the time the server is busy with it to a few milliseconds.
+PUBLISH_LIMIT = 1000
+_PAGE = 1000
+
+
+def publish(
+    keys: Keys,
+    name: str,
+    shard: int,
+    incarnation: str,
+    believed: int,
+    sequence: int,
+    values: Mapping[bytes, int | None],
+) -> Call[tuple[int, int]]:
+    """Set a member's counts; None forgets an item. Answers (1 applied | 0 gap | -1 fenced, last sequence)."""
+    args: list[bytes | str | int] = [incarnation, believed, sequence]
+    for item, value in values.items():
+        args += (item, "" if value is None else value)
+    # The sequence makes a repetition harmless.
+    return run_script(
+        load_script("gauge_publish"),
+        (keys.registry(name, shard), keys.sums(name, shard), keys.copy(name, shard, incarnation)),
+        args,
+        decode=_pair,
+        resend=True,
+    )
+
+
+def reap(keys: Keys, name: str, shard: int, incarnation: str, cursor: bytes = b"0") -> Call[tuple[int, bytes]]:
+    """Fence an incarnation in a shard and take a part of its counts out; answers (items left, cursor)."""
+    return run_script(
+        load_script("gauge_reap"),
+        (keys.registry(name, shard), keys.sums(name, shard), keys.copy(name, shard, incarnation)),
+        (incarnation, _PAGE, cursor),
+        decode=_pair,
+        resend=True,
+    )
+
+
+def sequence(keys: Keys, name: str, shard: int, incarnation: str) -> Call[int]:
+    """Last sequence a shard has of an incarnation: 0 when it knows none, negative when it is fenced."""
+    key = keys.registry(name, shard)
+    return command("HGET", key, incarnation, key=key, decode=lambda reply: int(reply or 0), resend=True)
+
+
+def registry(keys: Keys, name: str, shard: int) -> Call[dict[str, int]]:
+    """Every incarnation a shard knows, with its sequence or minus its time of death."""
+    key = keys.registry(name, shard)
+    return command("HGETALL", key, key=key, decode=_registry, resend=True)
+
+
+def count(key: str, fields: Sequence[bytes]) -> Call[int]:
+    """Sum of some fields of a hash of counts."""
+    if len(fields) == 1:
+        return command("HGET", key, fields[0], key=key, decode=lambda reply: int(reply or 0), resend=True)
+    return command("HMGET", key, *fields, key=key, decode=_sum, resend=True)
+
+
+def page(key: str, cursor: bytes = b"0") -> Call[tuple[bytes, dict[bytes, int]]]:
+    """One page of a hash of counts: (next cursor, items)."""
+    return command("HSCAN", key, cursor, "COUNT", _PAGE, key=key, decode=_page, resend=True)
+
+
+def _pair(reply: list[Any]) -> tuple[Any, Any]:
+    return reply[0], reply[1]
+
+
+def _sum(reply: list[bytes | None]) -> int:
+    return sum(int(value) for value in reply if value)
+
+
+def _page(reply: list[Any]) -> tuple[bytes, dict[bytes, int]]:
+    cursor, flat = reply
+    return cursor, dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+
+
+def _registry(reply: list[bytes]) -> dict[str, int]:
+    return {inc.decode(): int(last) for inc, last in zip(reply[::2], reply[1::2], strict=True)}
