@@ -12,6 +12,7 @@ from .views.text import printable
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
+
     from sharedstate.client import Observer
 
 __all__ = ["complete_node", "complete_object", "complete_view"]

@@ -20,6 +20,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+
     from sharedstate.client import Observer, State
 
 __all__ = ["DEFAULT_TIMEOUT", "Environment", "Settings", "pass_environment"]

@@ -126,7 +126,9 @@ def console(url: str, arguments: str) -> None:
     environment = {**os.environ, "SHAREDSTATE_URL": url, "SHAREDSTATE_CONFIG": str(CONFIG)}
     if not sys.stdout.isatty():
         environment["COLUMNS"] = "100"
-    subprocess.run([CONSOLE, *arguments.split()], env=environment, check=True)
+    done = subprocess.run([CONSOLE, *arguments.split()], env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"demo: sharedstate-cli {arguments} ended with status {done.returncode}.")
 
 
 def compare(url: str, nodes: list[Replayed]) -> None:

@@ -1,7 +1,8 @@
 """Fleets of mail servers share counts, limits and caches through Redis Cluster.
 
-`connect` joins the fleet as a member, `observe` only reads; `sharedstate.aio` has both for asyncio, `sharedstate.local` a real
-cluster on this machine. Names are loaded when first used: a console that only lists must start at once.
+`connect` joins the fleet as a member, `observe` only reads; `sharedstate.aio` has both for asyncio,
+`sharedstate.local` a real cluster on this machine. Names are loaded when first used: a console that only lists must
+start at once.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ __all__ = ["Observer", "SharedObject", "State", "connect", "observe", "version"]
 _log = logging.getLogger("sharedstate")
 
 #: After a failure the publisher waits this long before it tries again, doubling up to the second number, seconds.
-_BACK_OFF = (0.1, 2.0)
+BACK_OFF = (0.1, 2.0)
 #: How long a node's member list is trusted by count(node=...), seconds.
-_FLEET_AGE = 1.0
+FLEET_AGE = 1.0
 
 
 def version() -> str:
@@ -43,6 +43,20 @@ def version() -> str:
         return metadata.version("sharedstate")
     except metadata.PackageNotFoundError:
         return "0"
+
+
+def require_store(spec: ObjectSpec, store: GaugeStore | None) -> GaugeStore:
+    """This process's own part of an object.
+
+    Raises:
+        InvalidValueError: it has none.
+    """
+    if store is None:
+        raise InvalidValueError(
+            f"object {spec.name!r} cannot be changed here: this process does not count it; use connect() "
+            "with a configuration that replicates it."
+        )
+    return store
 
 
 class SharedObject:
@@ -86,16 +100,17 @@ class SharedObject:
     def count(self, key: GaugeKey, node: str | None = None) -> int:
         """Published count of an item or of a CIDR block, fleet-wide or of one node.
 
-        One round trip for each shard touched, all at once (blocks shorter than an IPv4 /16 or an IPv6 /32 touch all), at a
-        cost that does not depend on how many addresses the block holds. With `node`, one more at most once a second.
+        One round trip for each shard touched, all at once (blocks shorter than an IPv4 /16 or an IPv6 /32 touch all),
+        at a cost that does not depend on how many addresses it holds. With `node`, one more at most once a second.
 
         Raises:
             InvalidValueError: the key is not an item or block.
             UnknownNodeError: the node has no live member.
             LinkError: Redis did not answer.
         """
-        members = None if node is None else reading.require_node(self._observer._fleet(_FLEET_AGE), node)
-        return self._observer._run(reading.count_flow(self._observer._keys, self.spec, key, members))
+        members = None if node is None else reading.require_node(self._observer._fleet(FLEET_AGE), node)
+        total: int = self._observer._run(reading.count_flow(self._observer._keys, self.spec, key, members))
+        return total
 
     def view(self, node: str | None = None) -> View:
         """Everything the object holds, of the fleet or of one node. A round trip for each 1000 items.
@@ -127,12 +142,7 @@ class SharedObject:
         return NodeCounts(fleet=self.view(), nodes=nodes)
 
     def _own(self) -> GaugeStore:
-        if self._store is None:
-            raise InvalidValueError(
-                f"object {self.spec.name!r} cannot be changed here: this process does not count it; use connect() with a "
-                "configuration that replicates it."
-            )
-        return self._store
+        return require_store(self.spec, self._store)
 
     def _members(self, node: str | None) -> tuple[Member, ...] | None:
         self._observer._reap()
@@ -181,7 +191,7 @@ class Observer:
         return SharedObject(self, reading.find_object(self._fleet(0), name), None)
 
     def reset(self, node: str | None = None) -> int:
-        """Take a node's members (this node's by default) out of the fleet; live ones rejoin by themselves and publish anew.
+        """Take a node's members (this node's by default) out of the fleet; live ones rejoin and publish anew.
 
         Returns:
             How many members were reset.
@@ -240,7 +250,7 @@ class State(Observer):
             self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
         )
         self._turn = threading.Lock()  # flows of one member never run side by side
-        self._closing = False
+        self._closed = threading.Event()
         self._disturbances = link.disturbances
         self._thread = threading.Thread(target=self._work, name="sharedstate", daemon=True)
 
@@ -277,7 +287,9 @@ class State(Observer):
         until = time.monotonic() + limit
         self._check_open()
         if not self._turn.acquire(timeout=limit):
-            raise UnreachableError(f"Redis did not take the changes within {limit:g} s; they stay to be published.")
+            raise UnreachableError(
+                f"Redis did not take the changes within {limit:g} s; they stay to be published."
+            )
         try:
             self._link.run(self._engine.publish(), max(until - time.monotonic(), 0.001))
         finally:
@@ -286,11 +298,11 @@ class State(Observer):
     def close(self, timeout: float = 5.0) -> None:
         """Leave the fleet: this member's counts go out of every view. Closing twice is closing once.
 
-        When Redis does not answer within `timeout` seconds, the fleet takes the counts out by itself after the member timeout.
+        When Redis does not answer within `timeout` seconds, the fleet takes the counts out after the member timeout.
         """
-        if self._closing:
+        if self._closed.is_set():
             return
-        self._closing = True
+        self._closed.set()
         for store in self._stores.values():
             store.close("the state was closed; connect again.")
         self._wake.set()
@@ -312,25 +324,23 @@ class State(Observer):
         _states.add(self)
 
     def _check_open(self) -> None:
-        if self._closing:
+        if self._closed.is_set():
             raise ClosedError("the state was closed; connect again.")
 
     def _work(self) -> None:
-        pause = 0.0
-        while not self._closing:
-            self._wake.wait(max(pause, self._engine.due()))
+        retry_at, pause = 0.0, 0.0
+        while not self._closed.is_set():
             self._wake.clear()
-            if pause or self._engine.due():
-                # Woken by a burst: give it the short time in which more changes come, so that one publish carries them.
-                time.sleep(max(pause, min(self._engine.due(), 0.02)))
-            if self._closing:
-                return
+            wait = max(self._engine.due(), retry_at - time.monotonic())
+            if wait > 0:
+                self._wake.wait(wait)  # woken by the first change, by max_pending changes and by close()
+                continue
             try:
                 with self._turn:
                     disturbances = self._link.disturbances
                     self._link.run(self._engine.tick(disturbances != self._disturbances))
                     self._disturbances = disturbances
-                pause = 0.0
+                retry_at, pause = 0.0, 0.0
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - the publisher must outlive everything; it tells and tries again
@@ -340,11 +350,12 @@ class State(Observer):
                     _log.warning("publishing failed, trying again: %s", error)
                 self.metrics.failures += 1
                 self.metrics.last_error = str(error)
-                pause = min(max(pause * 2, _BACK_OFF[0]), _BACK_OFF[1])
+                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1])
+                retry_at = time.monotonic() + pause
 
     def _after_fork(self) -> None:
         """In a forked child: this state is the parent's."""
-        self._closing = True
+        self._closed.set()
         for store in self._stores.values():
             store.close("the state belongs to the parent of this forked process; connect in the child.")
 
@@ -361,9 +372,9 @@ def observe(
     """Connect for reading only; nothing joins the fleet.
 
     Args:
-        url: ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://`` with one or several hosts; else SHAREDSTATE_URL, else
-            the configuration's.
-        node: name of this node; else SHAREDSTATE_NODE, EC_NODE_NAME, the configuration's, the host name up to the first dot.
+        url: ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://`` with one or several hosts; else
+            SHAREDSTATE_URL, else the configuration's.
+        node: name of this node; else SHAREDSTATE_NODE, EC_NODE_NAME, the configuration's, the host name to its dot.
         config: path of a configuration file; else SHAREDSTATE_CONFIG.
         cluster: name of the fleet, ``ec_cluster`` by default.
         timeout: seconds a question may take, 5 by default.
@@ -373,7 +384,7 @@ def observe(
         InvalidUrlError, InvalidNameError, ConfigError, LinkError: one sentence each.
     """
     settings = resolve(
-        url, node=node, config=config, cluster=cluster, member_timeout=None, **_timed(timeout, link_options)
+        url, node=node, config=config, cluster=cluster, member_timeout=None, **timed(timeout, link_options)
     )
     return Observer(settings, Link.open(settings.endpoint))
 
@@ -409,7 +420,12 @@ def connect(
         InvalidUrlError, InvalidNameError, ConfigError, LinkError: one sentence each.
     """
     settings = resolve(
-        url, node=node, config=config, cluster=cluster, member_timeout=member_timeout, **_timed(timeout, link_options)
+        url,
+        node=node,
+        config=config,
+        cluster=cluster,
+        member_timeout=member_timeout,
+        **timed(timeout, link_options),
     )
     link = Link.open(settings.endpoint)
     try:
@@ -443,7 +459,7 @@ def own_member(
     )
 
 
-def _timed(timeout: float | None, link_options: dict[str, Any]) -> dict[str, Any]:
+def timed(timeout: float | None, link_options: dict[str, Any]) -> dict[str, Any]:
     return link_options if timeout is None else {**link_options, "timeout": timeout}
 
 

@@ -19,7 +19,7 @@
     |   +-- AmbiguousError                    sent, no whole answer: it may or may not have run
     |   +-- AuthenticationError               wrong password or user
     |   +-- PermissionDeniedError             the ACL user may not do this
-    |   +-- UnsuitableServerError             answered, but cannot serve us (not Redis, too old, evicting, slots uncovered)
+    |   +-- UnsuitableServerError             cannot serve us (not Redis, too old, evicting, slots uncovered)
     |   +-- ServerRefusedError                the server or one of our scripts refused (code and sentence)
     +-- ClosedError                           used after close(), or in a forked child
     +-- LocalClusterError                     the embedded cluster could not start or stop

@@ -6,8 +6,8 @@ Rules kept here, each of which a test shows:
    known, a server that forgot more than the log covers) leads to one path: `rejoin`.
 2. `rejoin` takes a new incarnation, reaps the old one in every shard, and only then publishes: never two copies.
 3. Values are absolute and sequenced per shard, so a batch of unknown fate is simply sent again in a later one.
-4. A process that slept longer than it stays live (by CLOCK_BOOTTIME, which runs on while the machine sleeps) beats before it
-   publishes.
+4. A process that slept longer than it stays live (by CLOCK_BOOTTIME, which runs on while the machine sleeps) beats
+   before it publishes.
 
 Flows of one member never run side by side: their driver holds a lock.
 """
@@ -82,7 +82,9 @@ def reap_flow(keys: Keys, incarnation: str, objects: Iterable[ObjectSpec]) -> Fl
     left = {(spec.name, shard): b"0" for spec in objects for shard in range(spec.shards)}
     while left:
         places = list(left)
-        outcomes = yield [gauge.reap(keys, name, shard, incarnation, left[name, shard]) for name, shard in places]
+        outcomes = yield [
+            gauge.reap(keys, name, shard, incarnation, left[name, shard]) for name, shard in places
+        ]
         for place, outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -120,14 +122,19 @@ class MemberEngine:
     """
 
     def __init__(
-        self, keys: Keys, member: Member, stores: Sequence[GaugeStore], member_timeout: float, metrics: Metrics
+        self,
+        keys: Keys,
+        member: Member,
+        stores: Sequence[GaugeStore],
+        member_timeout: float,
+        metrics: Metrics,
     ) -> None:
         self.keys = keys
         self.member = member
         self.stores = stores
         self.metrics = metrics
-        # Live for 2/3 of the timeout without a heartbeat, one every sixth: the last third is for being noticed (a sixth)
-        # and reaped.
+        # Live for 2/3 of the timeout without a heartbeat, one every sixth: the last third is for being noticed
+        # (a sixth) and reaped.
         self.live_for = member_timeout * 2 / 3
         self.beat_every = member_timeout / 6
         self.joined = False
@@ -159,7 +166,7 @@ class MemberEngine:
                 yield from only(fleet.bury(self.keys, self.member.incarnation))
                 raise ShardMismatchError(
                     f"object {mine.name!r} is configured as {mine.cls} with {mine.shards} shards but the fleet has it "
-                    f"as {theirs.cls} with {theirs.shards}: configure the fleet's numbers, or give the object a new name."
+                    f"as {theirs.cls} with {theirs.shards}: configure these numbers, or give the object a new name."
                 )
         self._beaten = began
         self._lost = False
@@ -243,19 +250,33 @@ class MemberEngine:
         for store in self.stores:
             store.fold()
         while True:
-            work: list[tuple[GaugeStore, Shard, int, dict[bytes, int | None]]] = []
-            for store in self.stores:
-                for shard in store.shards:
-                    if shard.dirty:
-                        work.append((store, shard, *shard.batch()))
+            work = [
+                (store, shard, *shard.batch())
+                for store in self.stores
+                for shard in store.shards
+                if shard.dirty
+            ]
             if not work:
                 return
-            outcomes = yield [
-                gauge.publish(
-                    self.keys, store.spec.name, shard.index, self.member.incarnation, shard.acknowledged, sequence, batch
-                )
-                for store, shard, sequence, batch in work
-            ]
+            try:
+                outcomes = yield [
+                    gauge.publish(
+                        self.keys,
+                        store.spec.name,
+                        shard.index,
+                        self.member.incarnation,
+                        shard.acknowledged,
+                        sequence,
+                        batch,
+                    )
+                    for store, shard, sequence, batch in work
+                ]
+            except (
+                BaseException
+            ):  # given up by who drives the flow (a cancelled or interrupted flush): fate unknown
+                for _, shard, _, batch in work:
+                    shard.failed(batch)
+                raise
             failure = self._settle(work, outcomes)
             if self._lost:
                 yield from self.rejoin()
@@ -307,7 +328,7 @@ class MemberEngine:
         self._verified = awake_clock()
 
     def audit(self) -> Flow[None]:
-        """As leader: reap incarnations that a shard knows and the fleet does not (their tombstone or their join was lost).
+        """As leader: reap incarnations that a shard knows and the fleet does not (a tombstone or a join was lost).
 
         The shards are read before the fleet, so that a member that joins meanwhile is not taken for unknown.
         """

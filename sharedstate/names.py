@@ -108,7 +108,7 @@ class Block:
 
 
 def parse_block(text: str) -> Block:
-    """Parse ``address`` or ``address/length``; bits below the length are ignored, so that an address can be asked for its /24.
+    """Parse ``address`` or ``address/length``; bits below the length are ignored (an address's /24).
 
     Raises:
         InvalidAddressError: the address or the length is not valid.

@@ -25,7 +25,7 @@ def look(keys: Keys) -> Flow[Fleet]:
 
 
 def find_object(now: Fleet, name: str) -> ObjectSpec:
-    """The object of this name, compared case-insensitively; ``outbound_domain`` means ``outbound_domains``, as in the reference.
+    """The object of this name, in any case; ``outbound_domain`` means ``outbound_domains``, as in the reference.
 
     Raises:
         UnknownObjectError: no such object.
@@ -147,7 +147,9 @@ def fleet_info(now: Fleet, node: str, cluster: str, control_group: str, link: An
     """Put the answer of ``info`` together; `link` is either face of the link."""
     own = now.of_node(node)
     primaries = link.topology.primaries
-    port = int(primaries[0].rpartition(":")[2]) if primaries and primaries[0].rpartition(":")[2].isdigit() else 0
+    port = (
+        int(primaries[0].rpartition(":")[2]) if primaries and primaries[0].rpartition(":")[2].isdigit() else 0
+    )
     return FleetInfo(
         server_port=port,
         member=own[0] if own else None,

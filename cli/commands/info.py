@@ -13,7 +13,6 @@ from ..report import live_nodes
 
 if TYPE_CHECKING:
     from sharedstate.client import Observer
-
     from sharedstate.results import FleetInfo, Member
 
 __all__ = ["info", "nodeaddr", "nodename"]

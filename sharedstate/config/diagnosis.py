@@ -39,10 +39,9 @@ def diagnose(error: UnexpectedInput, before: list[Token], file: str | None) -> C
     """
     token = error.token if isinstance(error, UnexpectedToken) else None
     found = None if token is None or token.type == "$END" else token
-    if isinstance(error, UnexpectedCharacters):
-        finding = _unlexable(error, before)
-    else:
-        finding = _unexpected(found, before)
+    finding = (
+        _unlexable(error, before) if isinstance(error, UnexpectedCharacters) else _unexpected(found, before)
+    )
     sentence = finding.sentence
     if any(quote in text for quote in "“”" for text in [*before[-4:], found or ""]):
         sentence += ' Curly quotes do not quote: write ".'

@@ -102,14 +102,22 @@ def beat(keys: Keys, incarnation: str, live_ms: int) -> Call[Beat]:
 def fence(keys: Keys, incarnations: Sequence[str]) -> Call[int]:
     """Take members out of the live, to be reaped by the caller. One round trip."""
     return run_script(
-        load_script("fleet_fence"), (keys.live, keys.dying), (CLAIM_MS, *incarnations), decode=int, resend=True
+        load_script("fleet_fence"),
+        (keys.live, keys.dying),
+        (CLAIM_MS, *incarnations),
+        decode=int,
+        resend=True,
     )
 
 
 def bury(keys: Keys, incarnation: str) -> Call[int]:
     """Forget a reaped incarnation. One round trip."""
     return run_script(
-        load_script("fleet_bury"), (keys.live, keys.dying, keys.members), (incarnation,), decode=int, resend=True
+        load_script("fleet_bury"),
+        (keys.live, keys.dying, keys.members),
+        (incarnation,),
+        decode=int,
+        resend=True,
     )
 
 

@@ -39,7 +39,9 @@ def publish(
     )
 
 
-def reap(keys: Keys, name: str, shard: int, incarnation: str, cursor: bytes = b"0") -> Call[tuple[int, bytes]]:
+def reap(
+    keys: Keys, name: str, shard: int, incarnation: str, cursor: bytes = b"0"
+) -> Call[tuple[int, bytes]]:
     """Fence an incarnation in a shard and take a part of its counts out; answers (items left, cursor)."""
     return run_script(
         load_script("gauge_reap"),

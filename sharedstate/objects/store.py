@@ -19,7 +19,6 @@ from sharedstate.names import address_field, canonical_domain, field_text
 from sharedstate.objects.gauge import PUBLISH_LIMIT
 from sharedstate.specs import CountBy, Kind, ObjectSpec, check_name
 
-
 __all__ = ["GaugeKey", "GaugeStore", "Shard", "gauge_field", "shard_of_field"]
 
 #: What an item is asked for by: an address, a domain, or (binding, domain).
@@ -43,7 +42,9 @@ def gauge_field(spec: ObjectSpec, key: GaugeKey) -> bytes:
     if spec.cls == "outbound_binding_domains":
         binding, domain = key if isinstance(key, tuple) and len(key) == 2 else _split_binding(key)
         if not binding or not binding.isprintable() or len(binding) > 255:
-            raise InvalidValueError(f"binding name {binding!r} is not usable: give 1 to 255 printable characters.")
+            raise InvalidValueError(
+                f"binding name {binding!r} is not usable: give 1 to 255 printable characters."
+            )
         return f"{binding.lower()}/{canonical_domain(domain)}".encode()
     if spec.count_by is CountBy.SITE and isinstance(key, str):
         try:
@@ -57,7 +58,9 @@ def _split_binding(key: object) -> tuple[str, str]:
     if isinstance(key, str) and "/" in key:
         binding, _, domain = key.rpartition("/")
         return binding, domain
-    raise InvalidValueError(f"{key!r} is not a binding with a domain: give ('binding', 'example.com') or 'binding/domain'.")
+    raise InvalidValueError(
+        f"{key!r} is not a binding with a domain: give ('binding', 'example.com') or 'binding/domain'."
+    )
 
 
 def shard_of_field(spec: ObjectSpec, field: bytes) -> int:
@@ -169,7 +172,7 @@ class GaugeStore:
 
     Args:
         spec: the object.
-        wake: called when max_pending changes are waiting.
+        wake: called when a first change waits, and again when max_pending do.
     """
 
     def __init__(self, spec: ObjectSpec, wake: Callable[[], None]) -> None:
@@ -203,7 +206,7 @@ class GaugeStore:
                 self._zeros.pop(field, None)
             self._changed.add(field)
             self.pending += 1
-            if self.pending == self.spec.max_pending:
+            if self.pending == 1 or self.pending == self.spec.max_pending:
                 self._wake()
 
     def decrement(self, key: GaugeKey, n: int = 1) -> None:
@@ -235,7 +238,7 @@ class GaugeStore:
                     self._changed.add(oldest)
             self._changed.add(field)
             self.pending += 1
-            if self.pending == self.spec.max_pending:
+            if self.pending == 1 or self.pending == self.spec.max_pending:
                 self._wake()
 
     def check(self, key: GaugeKey) -> None:

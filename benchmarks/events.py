@@ -1,0 +1,119 @@
+"""What an MTA event costs the caller, beside a plain dict increment in the same run.
+
+    python benchmarks/events.py [--addresses 20000] [--rounds 7]
+
+One thread of one process, a member of a fleet with the objects of the default configuration; its publisher works
+meanwhile in the background, as always. Rounds are interleaved; the median round counts. An event does no
+I/O on the caller's thread: the same calls are timed again while every server is stopped (SIGSTOP).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from _load import clustered_v4, clustered_v6, domains
+
+import sharedstate
+from sharedstate.local import LocalCluster
+
+TARGET = 500_000
+
+
+def rate(event: Callable[..., object], calls: Sequence[tuple[str, ...]]) -> float:
+    """Calls per second."""
+    begun = time.perf_counter()
+    for arguments in calls:
+        event(*arguments)
+    return len(calls) / (time.perf_counter() - begun)
+
+
+def slowest(event: Callable[..., object], calls: Sequence[tuple[str, ...]]) -> float:
+    """The longest single call, in milliseconds."""
+    longest = 0.0
+    for arguments in calls:
+        begun = time.perf_counter()
+        event(*arguments)
+        longest = max(longest, time.perf_counter() - begun)
+    return longest * 1000
+
+
+def plain_dict() -> tuple[Callable[[str], None], Callable[[str], None]]:
+    counts: dict[str, int] = {}
+
+    def increment(key: str) -> None:
+        counts[key] = counts.get(key, 0) + 1
+
+    def decrement(key: str) -> None:
+        counts[key] -= 1
+
+    return increment, decrement
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--addresses", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    number = options.addresses
+    addresses = clustered_v4(number)
+    v4 = [(address,) for address in addresses] * 5
+    v6 = [(address,) for address in clustered_v6(number)] * 5
+    names = domains(max(number // 10, 1))
+    deliveries = [(address, names[index % len(names)]) for index, address in enumerate(addresses)] * 5
+    with (
+        LocalCluster(primaries=3, replicas=0) as cluster,
+        sharedstate.connect(cluster.url, node="n") as state,
+    ):
+        events = state.events
+        add, take = plain_dict()
+        ways: dict[str, tuple[Callable[..., object], Sequence[tuple[str, ...]]]] = {
+            "dict, add": (add, v4),
+            "dict, take": (take, v4),
+            "inbound_connect, IPv4": (events.inbound_connect, v4),
+            "inbound_disconnect, IPv4": (events.inbound_disconnect, v4),
+            "inbound_connect, IPv6": (events.inbound_connect, v6),
+            "inbound_disconnect, IPv6": (events.inbound_disconnect, v6),
+            "outbound_connect (2 objects)": (events.outbound_connect, deliveries),
+            "outbound_disconnect (2 objects)": (events.outbound_disconnect, deliveries),
+        }
+
+        def measure(title: str) -> None:
+            seen: dict[str, list[float]] = {name: [] for name in ways}
+            for _ in range(options.rounds):
+                for name, (event, calls) in ways.items():
+                    seen[name].append(rate(event, calls))
+            base = statistics.median(seen["dict, add"])
+            print(f"\n{title}")
+            print(f"{'':34}{'calls/s':>12}{'dict add is':>14}")
+            for name, rates in seen.items():
+                middle = statistics.median(rates)
+                print(f"{name:34}{middle:12,.0f}{base / middle:8.1f} times that")
+
+        for name, (event, calls) in ways.items():
+            if name.startswith(("in", "out")):
+                event(*calls[0])  # connections and first flush
+        state.flush()
+        cold = [(address,) for address in clustered_v4(number, seed=9)]
+        print(f"{number:,} addresses (IPv4, IPv6), {len(names):,} domains; target: {TARGET:,} events/s")
+        print(
+            f"addresses never seen before (each is parsed): {rate(events.inbound_connect, cold):,.0f} calls/s"
+        )
+        rate(events.inbound_disconnect, cold)
+        measure("Redis answers")
+        state.flush(60)
+        print(f"longest of {len(v4):,} calls: {slowest(events.inbound_connect, v4):.2f} ms")
+        for node in cluster.nodes:
+            cluster.pause(node)
+        try:
+            measure("Redis stopped: no event waits for it")
+            print(f"longest of {len(v4):,} calls: {slowest(events.inbound_connect, v4):.2f} ms")
+        finally:
+            for node in cluster.nodes:
+                cluster.resume(node)
+
+
+if __name__ == "__main__":
+    main()

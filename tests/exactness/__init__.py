@@ -1,0 +1,1 @@
+"""Exactness: whatever happens, the counts become those of the members that live."""
