@@ -305,7 +305,7 @@ async def connect(
     pid: int | None = None,
     role: str = "Momentum",
     version: str | None = None,
-    address: str = "0.0.0.0:0",
+    address: str | None = None,
     groups: tuple[str, ...] | None = None,
     **link_options: Any,
 ) -> AsyncState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 import weakref
@@ -400,7 +401,7 @@ def connect(
     pid: int | None = None,
     role: str = "Momentum",
     version: str | None = None,
-    address: str = "0.0.0.0:0",
+    address: str | None = None,
     groups: tuple[str, ...] | None = None,
     **link_options: Any,
 ) -> State:
@@ -412,7 +413,8 @@ def connect(
         pid: shown in the private name; this process's by default.
         role: ``Momentum`` for a mail node, ``Manager`` for a process that only watches.
         version: shown in the membership; this package's by default.
-        address: ``host:port`` this node is reached at, shown in the membership.
+        address: ``host:port`` this node is reached at, shown in the membership; by default the local address that faces
+            Redis, with port 0.
         groups: group names shown in the membership; cluster and control group by default.
 
     Raises:
@@ -442,7 +444,7 @@ def own_member(
     pid: int | None,
     role: str,
     told_version: str | None,
-    address: str,
+    address: str | None,
     groups: tuple[str, ...] | None,
 ) -> Member:
     """The record this process joins with."""
@@ -454,9 +456,26 @@ def own_member(
         pid=os.getpid() if pid is None else pid,
         role=role,
         version=told_version or f"sharedstate {version()}",
-        address=address,
+        address=address or local_address(settings),
         groups=(settings.keys.cluster, settings.control_group) if groups is None else tuple(groups),
     )
+
+
+def local_address(settings: Settings) -> str:
+    """This machine's address on the way to Redis; ``0.0.0.0:0`` when there is none, for a manager too."""
+    server = settings.endpoint.hosts[0]
+    if settings.endpoint.unix:
+        return "127.0.0.1:0"
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(place)  # a datagram socket: chooses the way, sends nothing
+            host = str(probe.getsockname()[0])
+    except OSError:
+        return "0.0.0.0:0"
+    return f"[{host}]:0" if ":" in host else f"{host}:0"
 
 
 def timed(timeout: float | None, link_options: dict[str, Any]) -> dict[str, Any]:

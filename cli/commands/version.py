@@ -18,7 +18,7 @@ __all__ = ["version"]
     epilog=example(
         """
         $ sharedstate-cli version
-        sharedstate 0.1.0 (Python 3.11.7, redis-py 8.1.0, hiredis 3.5.0)
+        sharedstate 0.1.0 (Python 3.11.7, hiredis 3.5.0)
         """
     ),
 )
@@ -27,5 +27,5 @@ def version(environment: Environment) -> None:
     """Show the versions of this program and of what it talks to Redis with."""
     environment.echo(
         f"sharedstate {installed('sharedstate')} (Python {platform.python_version()}, "
-        f"redis-py {installed('redis')}, hiredis {installed('hiredis')})"
+        f"hiredis {installed('hiredis')})"
     )
