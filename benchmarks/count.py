@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from _load import clustered_v4, clustered_v6, uniform_v4
 
@@ -91,8 +92,8 @@ def measure(observer: sharedstate.Observer, v4: list[str], v6: list[str], url: s
     for _ in range(rounds):
         for family, prefix, addresses in questions:
             block = f"{network(rng.choice(addresses), prefix)}/{prefix}"
-            pings.append(timed(lambda: link.execute([ping], 5.0)))
-            seen.setdefault((family, prefix), []).append(timed(lambda block=block: shared.count(block)))
+            pings.append(timed(partial(link.execute, [ping], 5.0)))
+            seen.setdefault((family, prefix), []).append(timed(partial(shared.count, block)))
     link.close()
     base = statistics.median(pings)
     print(f"PING, median of {len(pings)}: {base:.0f} us; target: at most {TARGET:g} times that")

@@ -17,6 +17,7 @@ import argparse
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from _load import Command, Pipe, Publisher, clustered_v4, clustered_v6, domains, fields_of, uniform_v4
 
@@ -91,10 +92,10 @@ def compare(pipe: Pipe, title: str, cls: str, items: list[str], changes: int, ro
             publisher.store.increment(items[index])
         calls = publisher.prepare()
         fields += fields_of(calls)
-        seen["published"].append(server_time(pipe, lambda calls=calls: publisher.send(calls)))
+        seen["published"].append(server_time(pipe, partial(publisher.send, calls)))
         for way in ways:
             commands = plain(spec, way, [known[index] for index in chosen], 1)
-            seen[way].append(server_time(pipe, lambda commands=commands: pipe.send(commands)))
+            seen[way].append(server_time(pipe, partial(pipe.send, commands)))
     ours = [min(values) for values in zip(*seen["published"], strict=True)]
     print(
         f"{title}, {changes:,} changes at a time ({fields / changes / rounds:.2f} fields published for each)"

@@ -456,7 +456,7 @@ def own_member(
         pid=os.getpid() if pid is None else pid,
         role=role,
         version=told_version or f"sharedstate {version()}",
-        address=address or local_address(settings),
+        address=address or ("0.0.0.0:0" if role == "Manager" else local_address(settings)),
         groups=(settings.keys.cluster, settings.control_group) if groups is None else tuple(groups),
     )
 

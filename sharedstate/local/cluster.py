@@ -299,6 +299,7 @@ class LocalCluster:
             target: a primary that does not serve it.
             moved: share of the slot's keys, 0.0 to 1.0, that is moved before the block.
         """
+        self._agree()
         source = self.primary_of(slot)
         if source is target:
             raise InvalidValueError(f"slot {slot} is on port {target.port} already: choose another target.")
@@ -317,6 +318,24 @@ class LocalCluster:
                     self._move_keys(giver, slot, target, left)
                 for admin in (taker, giver):
                     admin.call("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+            self._agree()
+
+    def _agree(self, timeout: float = 15.0) -> None:
+        """Wait until all nodes have heard of the last move.
+
+        A node that takes a slot before that gives itself an epoch which another has already, and then both own it.
+        """
+        self.wait_healthy(timeout)
+        deadline = time.monotonic() + timeout
+        while len({self._epoch(node) for node in self.nodes if node.alive}) > 1:
+            if time.monotonic() > deadline:
+                raise LocalClusterError("the nodes did not agree on an epoch in time.")
+            time.sleep(0.005)
+
+    @staticmethod
+    def _epoch(node: Node) -> str:
+        text = str(node.call("CLUSTER", "INFO"))
+        return next(line for line in text.split() if line.startswith("cluster_current_epoch"))
 
     def _move_keys(self, giver: Admin, slot: int, target: Node, count: int) -> None:
         if not count:
