@@ -244,12 +244,14 @@ class MemberEngine:
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
         """
-        if self._lost or awake_clock() > self._beaten + self.live_for:
+        if self._lost:
             yield from self.beat()
         self._published = awake_clock()
         for store in self.stores:
             store.fold()
         while True:
+            if awake_clock() >= self._beaten + self.beat_every:
+                yield from self.beat()  # a long publish must not outlive the member's own time
             work = [
                 (store, shard, *shard.batch())
                 for store in self.stores

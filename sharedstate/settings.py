@@ -78,8 +78,8 @@ def resolve(
     target = url or os.environ.get("SHAREDSTATE_URL") or (loaded.url if loaded else None)
     if not target:
         raise InvalidUrlError(
-            "no server URL is given: pass url= (--url for the console), set SHAREDSTATE_URL (such as redis://host:6379), or set redis_url in "
-            "the configuration's cluster section."
+            "no server URL is given: pass url= (--url for the console), set SHAREDSTATE_URL (such as "
+            "redis://host:6379), or set redis_url in the configuration's cluster section."
         )
     timeout = member_timeout or (loaded.member_timeout if loaded else 15.0)
     if not 0.3 <= timeout <= 86_400:
