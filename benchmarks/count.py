@@ -91,7 +91,7 @@ def measure(observer: sharedstate.Observer, v4: list[str], v6: list[str], url: s
     questions += [("IPv6", prefix, v6) for prefix in PREFIXES6]
     for _ in range(rounds):
         for family, prefix, addresses in questions:
-            block = f"{network(rng.choice(addresses), prefix)}/{prefix}"
+            block = f"{rng.choice(addresses)}/{prefix}"
             pings.append(timed(partial(link.execute, [ping], 5.0)))
             seen.setdefault((family, prefix), []).append(timed(partial(shared.count, block)))
     link.close()
@@ -102,13 +102,6 @@ def measure(observer: sharedstate.Observer, v4: list[str], v6: list[str], url: s
         name = f"{family} /{prefix}"
         note = "   between levels, no target" if family == "IPv4" and prefix in BETWEEN else ""
         print(f"  count {name:10}{middle:8.0f} us{middle / base:7.2f} times a PING{note}")
-
-
-def network(address: str, prefix: int) -> str:
-    """First address of the block, which is how count() wants blocks."""
-    import ipaddress
-
-    return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False).network_address)
 
 
 if __name__ == "__main__":
