@@ -4,21 +4,22 @@ Beside each address a shard holds the sums of its /8, /16, /24 … blocks (every
 IPv6) and of the whole family. A block of any length is then at most 128 neighbouring fields of the next level
 below it, whatever the number of addresses in it.
 
-Items spread over an object's shards by their leading bits (16 of IPv4, 32 of IPv6), so that a block as long or longer
-lives in one shard, while a busy 10.0.0.0/8 or one provider's IPv6 range still uses the whole cluster. Shorter
-blocks are asked of every shard: each holds its part of their sums.
+Fields spread over an object's shards by their leading bits (16 of IPv4, 32 of IPv6), so that a block as long or longer
+lives in one shard, while a busy 10.0.0.0/8 or one provider's IPv6 range still uses the whole cluster. A shorter
+block's field has one home too, chosen by all its bits: a member adds up its own addresses before it publishes, so
+it knows its whole part of every block, in whichever shards the addresses are.
 """
 
 from __future__ import annotations
 
 import socket
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import accumulate
 
 from .names import V4, V6, Block, address_field
 
-__all__ = ["block_fields", "is_address", "levels", "shard_of", "shards_of_block", "tree_rows"]
+__all__ = ["block_fields", "is_address", "levels", "places", "shard_of", "tree_rows"]
 
 #: Bytes of the family tag plus the leading bytes that choose a shard.
 _SHARD_BYTES = {V4: 1 + 2, V6: 1 + 4}
@@ -35,16 +36,16 @@ def levels(field: bytes) -> list[bytes]:
 
 
 def shard_of(field: bytes, shards: int) -> int:
-    """Shard of an address. CRC-32 of its leading bytes: stable over versions, platforms and time."""
+    """Home of an address's or block's field. CRC-32 of its leading bytes: stable over versions, platforms and time."""
     return zlib.crc32(field[: _SHARD_BYTES[field[:1]]]) % shards
 
 
-def shards_of_block(block: Block, shards: int) -> Sequence[int]:
-    """Shards that hold a part of a block: one, or all for a block shorter than the bits that choose a shard."""
-    leading = _SHARD_BYTES[block.family]
-    if block.length < (leading - 1) * 8:
-        return range(shards)
-    return (zlib.crc32((block.family + block.network)[:leading]) % shards,)
+def places(block: Block, shards: int) -> dict[int, list[bytes]]:
+    """Shard to fields in it, of the fields whose counts add up to a block."""
+    found: dict[int, list[bytes]] = {}
+    for field in block_fields(block):
+        found.setdefault(shard_of(field, shards), []).append(field)
+    return found
 
 
 def block_fields(block: Block) -> list[bytes]:

@@ -101,8 +101,8 @@ class SharedObject:
     def count(self, key: GaugeKey, node: str | None = None) -> int:
         """Published count of an item or of a CIDR block, fleet-wide or of one node.
 
-        One round trip for each shard touched, all at once (blocks shorter than an IPv4 /16 or an IPv6 /32 touch all),
-        at a cost that does not depend on how many addresses it holds. With `node`, one more at most once a second.
+        One round trip: one field of one shard for an item and for block lengths that are a multiple of 8, else at most
+        128 fields, whatever the number of addresses in the block. With `node`, one more at most once a second.
 
         Raises:
             InvalidValueError: the key is not an item or block.

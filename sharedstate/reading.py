@@ -69,15 +69,16 @@ def count_flow(keys: Keys, spec: ObjectSpec, key: GaugeKey, members: Sequence[Me
         InvalidValueError: the key is not an item or block of this object.
         LinkError: Redis did not answer.
     """
-    shards: Sequence[int]
     if spec.kind is Kind.CIDR_TREE:
         block = parse_block(key)  # type: ignore[arg-type]  # a tuple is refused there with a sentence
-        shards, fields = cidr.shards_of_block(block, spec.shards), cidr.block_fields(block)
+        places = cidr.places(block, spec.shards)
     else:
         field = gauge_field(spec, key)
-        shards, fields = (shard_of_field(spec, field),), [field]
+        places = {shard_of_field(spec, field): [field]}
     calls: list[Call[Any]] = [
-        gauge.count(name, fields) for shard in shards for name in _hashes(keys, spec, shard, members)
+        gauge.count(name, fields)
+        for shard, fields in places.items()
+        for name in _hashes(keys, spec, shard, members)
     ]
     outcomes = yield calls
     total = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -85,28 +85,28 @@ class Shard:
         self._log: deque[tuple[int, tuple[bytes, ...]]] = deque()
         self._logged = 0
 
-    def fold(self, field: bytes, count: int | None, blocks: list[bytes]) -> None:
-        """Take over an item's count (None: forgotten) and add the change to its blocks."""
+    def fold(self, field: bytes, count: int | None) -> tuple[int, int]:
+        """Take over an item's count (None: forgotten); returns by how much the count and the items grew."""
         old = self.values.get(field)
         if count is None:
             if old is None:
-                return
+                return 0, 0
             del self.values[field]
         else:
             self.values[field] = count
         self.dirty[field] = None
-        change = (count or 0) - (old or 0)
-        known = (count is not None) - (old is not None)
-        for block in blocks:
-            below = self._below.get(block, 0) + known
-            if below:
-                self._below[block] = below
-                self.values[block] = self.values.get(block, 0) + change
-            else:
-                self._below.pop(block, None)
-                self.values.pop(block, None)
-            if change or known:
-                self.dirty[block] = None
+        return (count or 0) - (old or 0), (count is not None) - (old is not None)
+
+    def add(self, block: bytes, change: int, known: int) -> None:
+        """Add the change of an address to a block it is in."""
+        below = self._below.get(block, 0) + known
+        if below:
+            self._below[block] = below
+            self.values[block] = self.values.get(block, 0) + change
+        else:
+            self._below.pop(block, None)
+            self.values.pop(block, None)
+        self.dirty[block] = None
 
     def batch(self) -> tuple[int, dict[bytes, int | None]]:
         """Next changed fields to send (they stay changed until acknowledged) under a new sequence."""
@@ -182,7 +182,8 @@ class GaugeStore:
         self._wake = wake
         self._lock: threading.Lock | _ClosedLock = threading.Lock()
         self._counts: dict[bytes, int] = {}
-        self._zeros: dict[bytes, None] = {}
+        # Not a dict: taking the oldest out of one scans over all that were taken out before.
+        self._zeros: OrderedDict[bytes, None] = OrderedDict()
         self._changed: set[bytes] = set()
         self._fields: dict[GaugeKey, bytes] = {}
         self._tree = spec.kind is Kind.CIDR_TREE
@@ -233,8 +234,8 @@ class GaugeStore:
             if old == n:
                 self._zeros[field] = None
                 if len(self._zeros) > self.spec.remember:
-                    oldest = next(iter(self._zeros))
-                    del self._zeros[oldest], self._counts[oldest]
+                    oldest, _ = self._zeros.popitem(last=False)
+                    del self._counts[oldest]
                     self._changed.add(oldest)
             self._changed.add(field)
             self.pending += 1
@@ -252,8 +253,10 @@ class GaugeStore:
             changed, self._changed, self.pending = self._changed, set(), 0
             counts = {field: self._counts.get(field) for field in changed}
         for field, count in counts.items():
-            blocks = cidr.levels(field) if self._tree else []
-            self.shards[shard_of_field(self.spec, field)].fold(field, count, blocks)
+            change, known = self.shards[shard_of_field(self.spec, field)].fold(field, count)
+            if self._tree and (change or known):
+                for block in cidr.levels(field):
+                    self.shards[cidr.shard_of(block, self.spec.shards)].add(block, change, known)
 
     def local(self) -> dict[str, int]:
         """This member's own counts as they are now, zeros left out: the truth that Redis holds a copy of."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import random
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from sharedstate.client import Observer
+from sharedstate.client import Observer, State
+from sharedstate.errors import CountBelowZeroError, LinkError, UnknownNameError
 from sharedstate.local import LocalCluster
 from sharedstate.names import address_field
 
@@ -30,7 +33,9 @@ _ROOT = Path(__file__).parents[2]
 class Worker:
     """A member process under command, see worker.py."""
 
-    def __init__(self, url: str, node: str, *, member_timeout: float = 1.5, seed: int = 0, rate: int = 0) -> None:
+    def __init__(
+        self, url: str, node: str, *, member_timeout: float = 1.5, seed: int = 0, rate: int = 0
+    ) -> None:
         self.node = node
         self._left = b""
         options = {"url": url, "node": node, "member_timeout": member_timeout, "seed": seed, "rate": rate}
@@ -60,7 +65,9 @@ class Worker:
             ready, _, _ = select.select([self.process.stdout], [], [], max(until - time.monotonic(), 0))
             data = os.read(self.process.stdout.fileno(), 1 << 20) if ready else b""
             if not data:
-                pytest.fail(f"the worker {self.pid} of {self.node} did not answer (exit {self.process.poll()})")
+                pytest.fail(
+                    f"the worker {self.pid} of {self.node} did not answer (exit {self.process.poll()})"
+                )
             self._left += data
         line, _, self._left = self._left.partition(b"\n")
         answer = json.loads(line)
@@ -88,6 +95,58 @@ class Worker:
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
+
+
+class Load:
+    """Random connects and disconnects on the states of this process, until the block ends."""
+
+    def __init__(self, states: Iterable[State], seed: int = 0) -> None:
+        self._ending = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(state, random.Random(seed + index)), daemon=True)
+            for index, state in enumerate(states)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, state: State, chance: random.Random) -> None:
+        while not self._ending.wait(0.01):
+            for _ in range(10):
+                change(state, chance)
+
+
+def change(state: State, chance: random.Random) -> None:
+    """One random event."""
+    name, key = chance.choice(
+        (
+            ("inbound_cidr", f"10.{chance.randrange(6)}.2.{chance.randrange(40)}"),
+            ("inbound_cidr", f"2001:db8:{chance.randrange(4)}::{chance.randrange(1, 20):x}"),
+            ("outbound_domains", f"d{chance.randrange(40)}.example"),
+        )
+    )
+    try:
+        if chance.random() < 0.6:
+            state.shared(name).increment(key)
+        else:
+            state.shared(name).decrement(key)
+    except CountBelowZeroError:
+        pass  # a connection it does not know
+
+
+def own_truths(states: Iterable[State]) -> dict[str, list[Counts]]:
+    """Own counts of states of this process, by node."""
+    found: dict[str, list[Counts]] = {}
+    for state in states:
+        found.setdefault(state.node, []).append({name: state.shared(name).local() for name in OBJECTS})
+    return found
 
 
 def end(workers: Iterable[Worker]) -> None:
@@ -190,7 +249,10 @@ def await_exact(
     """Poll until everything is exact; fails with what is not."""
     until = time.monotonic() + timeout
     while True:
-        wrong = complaint(cluster, observer, truths())
+        try:
+            wrong = complaint(cluster, observer, truths())
+        except (LinkError, UnknownNameError) as error:  # away, or nobody has come back yet
+            wrong = str(error)
         if not wrong:
             return
         if time.monotonic() > until:

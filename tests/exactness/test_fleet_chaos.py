@@ -31,7 +31,9 @@ class Chaos:
 
     def step(self) -> None:
         self.mend(time.monotonic())
-        what = self.random.choice(("kill", "stop", "stop", "cut", "cut", "lose", "lose", "refuse", "delay", "drop"))
+        what = self.random.choice(
+            ("kill", "stop", "stop", "cut", "cut", "lose", "lose", "refuse", "delay", "drop")
+        )
         proxy = self.random.choice(self.proxies)
         now = time.monotonic()
         if what == "kill" and self.killed < 5:
@@ -79,9 +81,7 @@ def test_fleet_is_exact_after_chaos(cluster: LocalCluster, seed: int) -> None:
     workers: list[Worker] = []
     try:
         with proxied(cluster) as through:
-            workers += [
-                Worker(through.url, f"node-{n % 3}", seed=100 * seed + n, rate=400) for n in range(8)
-            ]
+            workers += [Worker(through.url, f"node-{n % 3}", seed=100 * seed + n, rate=400) for n in range(8)]
             for worker in workers:
                 worker.ready()
             chaos = Chaos(seed, through.url, through.proxies, workers)
@@ -107,4 +107,3 @@ def test_fleet_is_exact_after_chaos(cluster: LocalCluster, seed: int) -> None:
             assert chaos.slept
     finally:
         end(workers)
-

@@ -38,7 +38,9 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         chance = self._random
-        addresses = [f"10.{chance.randrange(4)}.{chance.randrange(4)}.{chance.randrange(256)}" for _ in range(150)]
+        addresses = [
+            f"10.{chance.randrange(4)}.{chance.randrange(4)}.{chance.randrange(256)}" for _ in range(150)
+        ]
         addresses += [f"10.1.2.{last}" for last in range(0, 256, 9)]
         addresses += [f"2001:db8:{chance.randrange(3):x}::{chance.randrange(64):x}" for _ in range(60)]
         domains = [f"d{number}.example" for number in range(40)]
