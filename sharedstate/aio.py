@@ -19,7 +19,7 @@ from typing import Any, Self
 from . import reading
 from .call import Flow, only
 from .client import BACK_OFF, FLEET_AGE, own_member, require_store, timed
-from .errors import ClosedError, SharedStateError, UnreachableError
+from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
 from .member import MemberEngine, Metrics, bury_flow, reap_overdue
@@ -179,6 +179,7 @@ class AsyncState(AsyncObserver):
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
         self._disturbances = link.disturbances
+        self._turn_limit = min(settings.endpoint.timeout, self._engine.turn_limit)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -209,7 +210,15 @@ class AsyncState(AsyncObserver):
                 f"Redis did not take the changes within {limit:g} s; they stay to be published."
             ) from error
         try:
-            await self._link.run(self._engine.publish(), max(until - time.monotonic(), 0.001))
+            while True:
+                left = max(until - time.monotonic(), 0.001)
+                try:
+                    await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                except (UnreachableError, AmbiguousError):
+                    if left <= self._engine.turn_limit:
+                        raise
+                else:
+                    return
         finally:
             self._turn.release()
 
@@ -257,7 +266,9 @@ class AsyncState(AsyncObserver):
             try:
                 async with self._turn:
                     disturbances = self._link.disturbances
-                    await self._link.run(self._engine.tick(disturbances != self._disturbances))
+                    await self._link.run(
+                        self._engine.tick(disturbances != self._disturbances), self._turn_limit
+                    )
                     self._disturbances = disturbances
                 retry_at, pause = 0.0, 0.0
             except ClosedError:
@@ -269,7 +280,7 @@ class AsyncState(AsyncObserver):
                     _log.warning("publishing failed, trying again: %s", error)
                 self.metrics.failures += 1
                 self.metrics.last_error = str(error)
-                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1])
+                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1], self._engine.beat_every)
                 retry_at = time.monotonic() + pause
 
     def _after_fork(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from . import reading
 from .call import Flow, only
-from .errors import ClosedError, InvalidValueError, SharedStateError, UnreachableError
+from .errors import AmbiguousError, ClosedError, InvalidValueError, SharedStateError, UnreachableError
 from .events import Events
 from .link.sync import Link
 from .member import MemberEngine, Metrics, bury_flow, reap_overdue
@@ -253,6 +253,7 @@ class State(Observer):
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
         self._disturbances = link.disturbances
+        self._turn_limit = min(settings.endpoint.timeout, self._engine.turn_limit)
         self._thread = threading.Thread(target=self._work, name="sharedstate", daemon=True)
 
     @property
@@ -292,7 +293,15 @@ class State(Observer):
                 f"Redis did not take the changes within {limit:g} s; they stay to be published."
             )
         try:
-            self._link.run(self._engine.publish(), max(until - time.monotonic(), 0.001))
+            while True:
+                left = max(until - time.monotonic(), 0.001)
+                try:
+                    self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                except (UnreachableError, AmbiguousError):
+                    if left <= self._engine.turn_limit:
+                        raise
+                else:
+                    return
         finally:
             self._turn.release()
 
@@ -339,7 +348,7 @@ class State(Observer):
             try:
                 with self._turn:
                     disturbances = self._link.disturbances
-                    self._link.run(self._engine.tick(disturbances != self._disturbances))
+                    self._link.run(self._engine.tick(disturbances != self._disturbances), self._turn_limit)
                     self._disturbances = disturbances
                 retry_at, pause = 0.0, 0.0
             except ClosedError:
@@ -351,7 +360,7 @@ class State(Observer):
                     _log.warning("publishing failed, trying again: %s", error)
                 self.metrics.failures += 1
                 self.metrics.last_error = str(error)
-                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1])
+                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1], self._engine.beat_every)
                 retry_at = time.monotonic() + pause
 
     def _after_fork(self) -> None:

@@ -53,7 +53,7 @@ class Metrics:
     Attributes:
         published: items acknowledged by Redis.
         rejoins: times it had to come back as a new incarnation.
-        resent: items sent again because the server had forgotten them or an answer was missing.
+        resent: items sent again because their answer was missing or told of a gap.
         reaped: dead members whose counts it took out.
         failures: flushes and heartbeats that failed (they are tried again).
         unmatched: disconnect events without a connect before; they change no count.
@@ -137,6 +137,8 @@ class MemberEngine:
         # (a sixth) and reaped.
         self.live_for = member_timeout * 2 / 3
         self.beat_every = member_timeout / 6
+        # What is waited for in one piece must leave room for the next heartbeat, whatever hangs.
+        self.turn_limit = self.live_for / 2
         self.joined = False
         self._lost = False
         self._ghosts: list[str] = []  # own former incarnations that may still be counted somewhere
@@ -215,9 +217,10 @@ class MemberEngine:
         now = awake_clock()
         if self._lost or now >= self._beaten + self.beat_every:
             yield from self.beat()
+        # Publishing comes first: a primary that is away, asked by verify, must not hold up news for the others.
+        yield from self.publish()
         if disturbed or now >= self._verified + VERIFY_EVERY:
             yield from self.verify()
-        yield from self.publish()
         if disturbed or now >= self._audited + AUDIT_EVERY:
             yield from self.audit()
 
@@ -273,9 +276,7 @@ class MemberEngine:
                     )
                     for store, shard, sequence, batch in work
                 ]
-            except (
-                BaseException
-            ):  # given up by who drives the flow (a cancelled or interrupted flush): fate unknown
+            except BaseException:  # the driver gave up (a cancelled or interrupted flush): fate unknown
                 for _, shard, _, batch in work:
                     shard.failed(batch)
                 raise
@@ -313,7 +314,11 @@ class MemberEngine:
         """Compare the sequences the shards have with those acknowledged; what was forgotten becomes due again.
 
         One pipelined round trip.
+
+        Raises:
+            LinkError: some shard did not answer; those that did are compared.
         """
+        failure: BaseException | None = None
         places = [(store, shard) for store in self.stores for shard in store.shards if shard.acknowledged]
         if places:
             outcomes = yield [
@@ -322,11 +327,13 @@ class MemberEngine:
             ]
             for (_, shard), outcome in zip(places, outcomes, strict=True):
                 if isinstance(outcome, BaseException):
-                    raise outcome
-                if outcome < 0 or not shard.reconcile(outcome):
+                    failure = outcome
+                elif outcome < 0 or not shard.reconcile(outcome):
                     self._lost = True
             if self._lost:
                 yield from self.rejoin()
+        if failure is not None:
+            raise failure
         self._verified = awake_clock()
 
     def audit(self) -> Flow[None]:

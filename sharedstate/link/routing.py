@@ -240,12 +240,12 @@ class Pursuit:
                 continue
             groups.setdefault((address, one.asking is not None), []).append(one)
         self._cargo = [
-            (self._pack(address, aboard, asking, now), aboard, asking)
+            (self._pack(address, aboard, asking, now, len(groups) == 1), aboard, asking)
             for (address, asking), aboard in groups.items()
         ]
         return [batch for batch, _, _ in self._cargo]
 
-    def _pack(self, address: Address, aboard: list[_Pending], asking: bool, now: float) -> Batch:
+    def _pack(self, address: Address, aboard: list[_Pending], asking: bool, now: float, alone: bool) -> Batch:
         parts: list[bytes] = []
         ends: list[int] = []
         length = 0
@@ -269,6 +269,9 @@ class Pursuit:
         if all(one.call.resend for one in aboard):
             # A node that hangs may have been replaced meanwhile; whoever may ask twice need not wait for it.
             until = min(until, now + PATIENCE * 2.0 ** min(one.tries for one in aboard))
+            if not alone:
+                # Nor may it use up the time in which other nodes' calls go on (a script to load, a slot that moved).
+                until = min(until, now + (self._until - now) / 2)
         return Batch(address, b"".join(parts), ends, until)
 
     def _settle(self, batch: Batch, aboard: list[_Pending], asking: bool) -> None:

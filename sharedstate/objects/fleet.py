@@ -93,7 +93,8 @@ def beat(keys: Keys, incarnation: str, live_ms: int) -> Call[Beat]:
     return run_script(
         load_script("fleet_beat"),
         (keys.live, keys.dying),
-        (incarnation, live_ms, CLAIM_MS),
+        # A claim shorter than a member's time, so that a reaper that dies does not keep its victim's counts for long.
+        (incarnation, live_ms, min(CLAIM_MS, live_ms // 2) if incarnation else CLAIM_MS),
         decode=lambda reply: Beat(reply[0] == 1, tuple(item.decode() for item in reply[1:])),
         resend=True,
     )

@@ -7,11 +7,14 @@ import random
 import pytest
 
 import sharedstate
+from sharedstate import cidr
+from sharedstate.call import key_slot
 from sharedstate.client import State
 from sharedstate.local import LocalCluster
+from sharedstate.names import address_field
 
 from ..proxy import proxied
-from ..support import poll
+from ..support import need_server, poll
 from .harness import await_exact, change, own_truths
 
 
@@ -81,3 +84,44 @@ def test_no_connection(cluster: LocalCluster, how: str) -> None:
             proxy.allow()
         await_exact(cluster, observer, lambda: own_truths([state]))
         assert state.metrics.last_error
+
+
+@pytest.mark.slow
+def test_one_hung_primary_neither_fences_members_nor_holds_up_the_others() -> None:
+    """The default timeout is longer than the members' time: heartbeats go on all the same."""
+    need_server()
+    with (
+        # The other primaries must not take it for dead within the test: then they would refuse everything.
+        LocalCluster(primaries=3, replicas=0, node_timeout_ms=60_000) as cluster,
+        sharedstate.connect(cluster.url, node="a", member_timeout=1.5) as one,
+        sharedstate.connect(cluster.url, node="b", member_timeout=1.5) as two,
+        sharedstate.observe(cluster.url) as observer,
+    ):
+        fleet_slot, tree = key_slot(one._keys.live), one.shared("inbound_cidr")
+        hung = next(
+            node
+            for node in cluster.nodes
+            if node.role == "primary" and node is not cluster.primary_of(fleet_slot)
+        )
+        addresses = [f"10.{i}.0.1" for i in range(200)]
+        awake = [
+            address
+            for address in addresses
+            if cluster.primary_of(
+                key_slot(one._keys.sums("inbound_cidr", cidr.shard_of(address_field(address), 16)))
+            )
+            is not hung
+        ]
+        assert 0 < len(awake) < len(addresses)
+        cluster.pause(hung)
+        try:
+            for address in addresses:
+                tree.increment(address)
+            poll(lambda: all(two.shared("inbound_cidr").count(address) == 1 for address in awake), 10)
+            failures = two.metrics.failures + one.metrics.failures
+            poll(lambda: two.metrics.failures + one.metrics.failures > failures + 3, 15)
+            assert sorted(member.node for member in one._fleet(0).members) == ["a", "b"]
+        finally:
+            cluster.resume(hung)
+        await_exact(cluster, observer, lambda: own_truths([one, two]))
+        assert one.metrics.rejoins + two.metrics.rejoins == 0
