@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 from .errors import CountBelowZeroError
 from .member import Metrics
 from .names import canonical_domain
-from .objects.store import GaugeStore
+from .objects.store import GaugeKey, GaugeStore
 from .specs import CountBy
 
 if TYPE_CHECKING:
     from .config import Site
 
 __all__ = ["Events"]
+
+#: Address, domain, host, binding and binding group of an outbound connection, as the MTA named them.
+_Connection = tuple[str, str, str | None, str | None, str | None]
+#: Where a connection is counted, and under what.
+_Target = tuple[GaugeStore, GaugeKey]
+
+#: Connections whose targets are kept ready; beyond it the cache starts anew.
+_TARGET_CACHE = 65_536
 
 
 class Events:
@@ -35,6 +43,7 @@ class Events:
         self._domains = tuple(by_class.get("outbound_domains", ()))
         self._bindings = tuple(by_class.get("outbound_binding_domains", ()))
         self._metrics = metrics
+        self._targets: dict[_Connection, list[_Target]] = {}
         self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
         self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
         self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
@@ -69,7 +78,8 @@ class Events:
             binding: outbound binding used, for outbound_binding_domains.
             binding_group: its group, for objects limited to one.
         """
-        for store, key in self._outbound_keys(ip, domain, host, binding, binding_group):
+        connection = (ip, domain, host, binding, binding_group)
+        for store, key in self._targets.get(connection) or self._find_targets(connection):
             store.increment(key)
 
     def outbound_disconnect(
@@ -81,7 +91,8 @@ class Events:
         binding_group: str | None = None,
     ) -> None:
         """A connection this node had opened ended; the arguments are those of its connect."""
-        for store, key in self._outbound_keys(ip, domain, host, binding, binding_group):
+        connection = (ip, domain, host, binding, binding_group)
+        for store, key in self._targets.get(connection) or self._find_targets(connection):
             try:
                 store.decrement(key)
             except CountBelowZeroError:
@@ -102,10 +113,9 @@ class Events:
     def permfail(self, domain: str) -> None:
         """A delivery failed for good. Kept by `metrics` replication, which this version does not have yet."""
 
-    def _outbound_keys(
-        self, ip: str, domain: str, host: str | None, binding: str | None, group: str | None
-    ) -> list[tuple[GaugeStore, str | tuple[str, str]]]:
-        keys: list[tuple[GaugeStore, str | tuple[str, str]]] = []
+    def _find_targets(self, connection: _Connection) -> list[_Target]:
+        ip, domain, host, binding, group = connection
+        keys: list[_Target] = []
         for store in self._outbound:
             if _in_group(store, group):
                 store.check(ip)
@@ -120,6 +130,9 @@ class Events:
                 if _in_group(store, group):
                     store.check((binding, domain))
                     keys.append((store, (binding, domain)))
+        if len(self._targets) >= _TARGET_CACHE:
+            self._targets = {}
+        self._targets[connection] = keys
         return keys
 
     def _counted_under(self, store: GaugeStore, domain: str, host: str | None) -> str:

@@ -38,7 +38,7 @@ VERIFY_EVERY = 15.0
 #: The leader looks for incarnations that shards know and the fleet does not this often, seconds.
 AUDIT_EVERY = 30.0
 #: No more than one publish in this time, however many changes wait, seconds.
-MIN_INTERVAL = 0.02
+MIN_INTERVAL = 0.1
 
 
 def awake_clock() -> float:
