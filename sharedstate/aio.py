@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from . import reading
 from .call import Flow, only
-from .client import BACK_OFF, FLEET_AGE, own_member, require_store, timed
+from .client import FLEET_AGE, own_member, require_store, timed
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
@@ -252,10 +252,9 @@ class AsyncState(AsyncObserver):
             _log.debug("a change was made after the event loop ended")
 
     async def _work(self) -> None:
-        retry_at, pause = 0.0, 0.0
         while True:
             self._woken.clear()
-            wait = max(self._engine.due(), retry_at - time.monotonic())
+            wait = self._engine.due()
             if wait > 0:
                 try:
                     async with asyncio.timeout(wait):
@@ -270,18 +269,10 @@ class AsyncState(AsyncObserver):
                         self._engine.tick(disturbances != self._disturbances), self._turn_limit
                     )
                     self._disturbances = disturbances
-                retry_at, pause = 0.0, 0.0
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - the publisher must outlive everything; it tells and tries again
-                if not isinstance(error, SharedStateError):
-                    _log.exception("publishing failed unexpectedly")
-                elif str(error) != self.metrics.last_error:
-                    _log.warning("publishing failed, trying again: %s", error)
-                self.metrics.failures += 1
-                self.metrics.last_error = str(error)
-                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1], self._engine.beat_every)
-                retry_at = time.monotonic() + pause
+                self._engine.failed(error)
 
     def _after_fork(self) -> None:
         self._closed = True

@@ -32,8 +32,6 @@ __all__ = ["Observer", "SharedObject", "State", "connect", "observe", "version"]
 
 _log = logging.getLogger("sharedstate")
 
-#: After a failure the publisher waits this long before it tries again, doubling up to the second number, seconds.
-BACK_OFF = (0.1, 2.0)
 #: How long a node's member list is trusted by count(node=...), seconds.
 FLEET_AGE = 1.0
 
@@ -338,10 +336,9 @@ class State(Observer):
             raise ClosedError("the state was closed; connect again.")
 
     def _work(self) -> None:
-        retry_at, pause = 0.0, 0.0
         while not self._closed.is_set():
             self._wake.clear()
-            wait = max(self._engine.due(), retry_at - time.monotonic())
+            wait = self._engine.due()
             if wait > 0:
                 self._wake.wait(wait)  # woken by the first change, by max_pending changes and by close()
                 continue
@@ -350,18 +347,10 @@ class State(Observer):
                     disturbances = self._link.disturbances
                     self._link.run(self._engine.tick(disturbances != self._disturbances), self._turn_limit)
                     self._disturbances = disturbances
-                retry_at, pause = 0.0, 0.0
             except ClosedError:
                 return
             except Exception as error:  # noqa: BLE001 - the publisher must outlive everything; it tells and tries again
-                if not isinstance(error, SharedStateError):
-                    _log.exception("publishing failed unexpectedly")
-                elif str(error) != self.metrics.last_error:
-                    _log.warning("publishing failed, trying again: %s", error)
-                self.metrics.failures += 1
-                self.metrics.last_error = str(error)
-                pause = min(max(pause * 2, BACK_OFF[0]), BACK_OFF[1], self._engine.beat_every)
-                retry_at = time.monotonic() + pause
+                self._engine.failed(error)
 
     def _after_fork(self) -> None:
         """In a forked child: this state is the parent's."""

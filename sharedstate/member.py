@@ -15,13 +15,14 @@ Flows of one member never run side by side: their driver holds a lock.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .call import Flow, only
-from .errors import ShardMismatchError
+from .errors import ShardMismatchError, SharedStateError
 from .keys import Keys
 from .objects import fleet, gauge
 from .objects.fleet import Fleet
@@ -39,6 +40,12 @@ VERIFY_EVERY = 15.0
 AUDIT_EVERY = 30.0
 #: No more than one publish in this time, however many changes wait, seconds.
 MIN_INTERVAL = 0.1
+
+
+#: After a failure the next turn waits this long, doubling up to the second number, seconds.
+BACK_OFF = (0.1, 2.0)
+
+_log = logging.getLogger("sharedstate")
 
 
 def awake_clock() -> float:
@@ -142,6 +149,7 @@ class MemberEngine:
         self.joined = False
         self._lost = False
         self._ghosts: list[str] = []  # own former incarnations that may still be counted somewhere
+        self._retry_at = self._pause = 0.0
         self._beaten = 0.0
         self._verified = 0.0
         self._audited = awake_clock()
@@ -201,7 +209,7 @@ class MemberEngine:
     # -- the regular work --------------------------------------------------------------------------------------
 
     def due(self) -> float:
-        """Seconds until there is something to do without new events."""
+        """Seconds until there is something to do without new events; not before a failure's back-off is over."""
         now = awake_clock()
         due = self._beaten + self.beat_every - now
         for store in self.stores:
@@ -210,7 +218,18 @@ class MemberEngine:
                 due = min(due, self._published + wait - now)
             elif any(shard.dirty for shard in store.shards):
                 due = min(due, self._published + MIN_INTERVAL - now)
-        return max(due, 0.0)
+        return max(due, self._retry_at - now, 0.0)
+
+    def failed(self, error: Exception) -> None:
+        """A tick failed: tell, count, and wait a little longer each time before the next."""
+        if not isinstance(error, SharedStateError):
+            _log.error("publishing failed unexpectedly", exc_info=error)
+        elif str(error) != self.metrics.last_error:
+            _log.warning("publishing failed, trying again: %s", error)
+        self.metrics.failures += 1
+        self.metrics.last_error = str(error)
+        self._pause = min(max(self._pause * 2, BACK_OFF[0]), BACK_OFF[1], self.beat_every)
+        self._retry_at = awake_clock() + self._pause
 
     def tick(self, disturbed: bool) -> Flow[None]:
         """Whatever is due now. `disturbed` tells that acknowledged writes may have been lost since the last tick."""
@@ -223,6 +242,7 @@ class MemberEngine:
             yield from self.verify()
         if disturbed or now >= self._audited + AUDIT_EVERY:
             yield from self.audit()
+        self._retry_at = self._pause = 0.0
 
     def beat(self) -> Flow[None]:
         """Heartbeat, and reaping of the dead that this member is given. One round trip when nobody died."""
