@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-    from sharedstate.client import Observer
+    from sharedstate.observer import Observer
 
 __all__ = ["complete_node", "complete_object", "complete_view"]
 

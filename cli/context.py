@@ -21,7 +21,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sharedstate.client import Observer, State
+    from sharedstate.client import State
+    from sharedstate.observer import Observer
 
 __all__ = ["DEFAULT_TIMEOUT", "Environment", "Settings", "pass_environment"]
 

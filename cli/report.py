@@ -17,7 +17,7 @@ from sharedstate.names import Block, address_field, canonical_domain, parse_bloc
 from sharedstate.specs import Kind, ObjectSpec
 
 if TYPE_CHECKING:
-    from sharedstate.client import Observer, SharedObject
+    from sharedstate.observer import Observer, SharedObject
 
 __all__ = ["Report", "Row", "Selection", "collect", "live_nodes"]
 

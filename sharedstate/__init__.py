@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Observer, SharedObject, State, connect, observe
+    from .client import State, connect
     from .errors import SharedStateError
+    from .observer import Observer, SharedObject, observe
     from .results import FleetInfo, Member, NodeCounts, View
     from .specs import ObjectSpec
 
@@ -34,13 +35,13 @@ _HOMES = {
     "Member": "results",
     "NodeCounts": "results",
     "ObjectSpec": "specs",
-    "Observer": "client",
-    "SharedObject": "client",
+    "Observer": "observer",
+    "SharedObject": "observer",
     "SharedStateError": "errors",
     "State": "client",
     "View": "results",
     "connect": "client",
-    "observe": "client",
+    "observe": "observer",
 }
 
 

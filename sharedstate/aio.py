@@ -1,4 +1,4 @@
-"""The asyncio face: the same core as `sharedstate.client`; only the waiting differs.
+"""The asyncio face: the same core as `sharedstate.client` and `sharedstate.observer`; only the waiting differs.
 
 Increments, decrements and events change memory only and are ordinary calls; whatever asks Redis is awaited. A task
 publishes and beats in the loop that `connect` ran in.
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from . import reading
 from .call import Flow, only
-from .client import FLEET_AGE, own_member, require_store, timed
+from .client import own_member
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
@@ -26,6 +26,7 @@ from .member import MemberEngine, Metrics, bury_flow, reap_overdue
 from .objects import fleet
 from .objects.fleet import Fleet
 from .objects.store import GaugeKey, GaugeStore
+from .observer import FLEET_AGE, require_store, timed
 from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve

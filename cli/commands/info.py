@@ -12,7 +12,7 @@ from ..options import connection_options, example, format_option, node_option
 from ..report import live_nodes
 
 if TYPE_CHECKING:
-    from sharedstate.client import Observer
+    from sharedstate.observer import Observer
     from sharedstate.results import FleetInfo, Member
 
 __all__ = ["info", "nodeaddr", "nodename"]

@@ -19,10 +19,11 @@ from typing import Any, Self
 
 import pytest
 
-from sharedstate.client import Observer, State
+from sharedstate.client import State
 from sharedstate.errors import CountBelowZeroError, LinkError, UnknownNameError
 from sharedstate.local import LocalCluster
 from sharedstate.names import address_field
+from sharedstate.observer import Observer
 
 Counts = dict[str, dict[str, int]]
 

@@ -10,9 +10,10 @@ import pytest
 
 import sharedstate
 from sharedstate.call import key_slot
-from sharedstate.client import Observer, State
+from sharedstate.client import State
 from sharedstate.local import LocalCluster
 from sharedstate.local.admin import ReplyError
+from sharedstate.observer import Observer
 
 from ..support import poll
 from .harness import Load, await_exact, change, own_truths

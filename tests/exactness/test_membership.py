@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 import sharedstate
-from sharedstate.client import Observer
 from sharedstate.errors import ShardMismatchError, UnknownNodeError
 from sharedstate.local import LocalCluster
+from sharedstate.observer import Observer
 from sharedstate.specs import ObjectSpec
 
 from ..support import poll
