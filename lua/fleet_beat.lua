@@ -7,15 +7,15 @@
 --   ARGV[2]  ms it stays live without a heartbeat
 --   ARGV[3]  ms a reaper has for one incarnation before another may take over
 --
---   Returns  {1 = live or 0 = fenced, incarnation to reap, ...} (at most 16)
+--   Returns  {1 = live or 0 = fenced, live members now, incarnation to reap, ...} (at most 16 to reap)
 --   Errors   none of our own
 
 --- @include "server_ms"
 local now = server_ms()
-local answer = { 1 }
+local answer = { 1, 0 }
 if ARGV[1] ~= '' then
   if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
-    return { 0 }
+    return { 0, redis.call('ZCARD', KEYS[1]) }
   end
   redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
 end
@@ -24,6 +24,7 @@ for _, overdue in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now
   redis.call('ZREM', KEYS[1], overdue)
   redis.call('ZADD', KEYS[2], 0, overdue)
 end
+answer[2] = redis.call('ZCARD', KEYS[1])
 for _, free in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_text, 'LIMIT', 0, 16)) do
   redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[3]), free)
   answer[#answer + 1] = free

@@ -147,6 +147,8 @@ class MemberEngine:
         # What is waited for in one piece must leave room for the next heartbeat, whatever hangs.
         self.turn_limit = self.live_for / 2
         self.joined = False
+        #: Members that were live at the last heartbeat or join, this one included: the divisor of a local share.
+        self.live_members = 1
         self._lost = False
         self._ghosts: list[str] = []  # own former incarnations that may still be counted somewhere
         self._retry_at = self._pause = 0.0
@@ -166,7 +168,7 @@ class MemberEngine:
         began = awake_clock()
         self.member = dataclasses.replace(self.member, incarnation=new_incarnation())
         specs = [store.spec for store in self.stores]
-        joined, stored = yield from only(
+        joined, live, stored = yield from only(
             fleet.join(self.keys, self.member, round(self.live_for * 1000), specs)
         )
         self.member = dataclasses.replace(self.member, joined=joined)
@@ -178,6 +180,7 @@ class MemberEngine:
                     f"object {mine.name!r} is configured as {mine.cls} with {mine.shards} shards but the fleet has it "
                     f"as {theirs.cls} with {theirs.shards}: configure these numbers, or give the object a new name."
                 )
+        self.live_members = max(live, 1)
         self._beaten = began
         self._lost = False
         self.joined = True
@@ -253,6 +256,7 @@ class MemberEngine:
             )
             if answer.live:
                 self._beaten = began
+                self.live_members = max(answer.members, 1)
                 for incarnation in answer.reap:
                     yield from bury_flow(self.keys, incarnation)
                     self.metrics.reaped += 1

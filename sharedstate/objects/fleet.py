@@ -54,16 +54,23 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The answer to a heartbeat: whether the member is live, and whom it shall reap."""
+    """The answer to a heartbeat.
+
+    Attributes:
+        live: whether the member is live.
+        members: how many members are live now, this one and managers included.
+        reap: incarnations this member shall reap.
+    """
 
     live: bool
+    members: int
     reap: tuple[str, ...]
 
 
 def join(
     keys: Keys, member: Member, live_ms: int, objects: Iterable[ObjectSpec]
-) -> Call[tuple[float, list[ObjectSpec]]]:
-    """Join; answers the server time and the spec in force of each object. One round trip."""
+) -> Call[tuple[float, int, list[ObjectSpec]]]:
+    """Join; answers the server time, how many members are live and the spec in force of each object. One round trip."""
     record = json.dumps(
         {
             "node": member.node,
@@ -83,7 +90,7 @@ def join(
         load_script("fleet_join"),
         (keys.live, keys.members, keys.objects),
         args,
-        decode=lambda reply: (reply[0] / 1000, [_spec(text) for text in reply[1:]]),
+        decode=lambda reply: (reply[0] / 1000, reply[1], [_spec(text) for text in reply[2:]]),
         resend=True,
     )
 
@@ -95,7 +102,7 @@ def beat(keys: Keys, incarnation: str, live_ms: int) -> Call[Beat]:
         (keys.live, keys.dying),
         # A claim shorter than a member's time, so that a reaper that dies does not keep its victim's counts for long.
         (incarnation, live_ms, min(CLAIM_MS, live_ms // 2) if incarnation else CLAIM_MS),
-        decode=lambda reply: Beat(reply[0] == 1, tuple(item.decode() for item in reply[1:])),
+        decode=lambda reply: Beat(reply[0] == 1, reply[1], tuple(item.decode() for item in reply[2:])),
         resend=True,
     )
 

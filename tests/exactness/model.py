@@ -160,12 +160,12 @@ class ModelServer:
             fleet.joins += 1
             fleet.records[args[0]] = f"{fleet.joins} {args[2]}".encode()
             fleet.live.add(args[0])
-        return [fleet.joins, *(fleet.objects[name] for name in args[3::2])]
+        return [fleet.joins, len(fleet.live), *(fleet.objects[name] for name in args[3::2])]
 
     def _fleet_beat(self, _: list[str], args: Any) -> list[Any]:
         if args[0] not in self.fleet.live:
-            return [0]
-        return [1, *(incarnation.encode() for incarnation in sorted(self.fleet.dying))]
+            return [0, len(self.fleet.live)]
+        return [1, len(self.fleet.live), *(incarnation.encode() for incarnation in sorted(self.fleet.dying))]
 
     def _fleet_fence(self, _: list[str], args: Any) -> int:
         moved = self.fleet.live & set(args[1:])

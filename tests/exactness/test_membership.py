@@ -121,6 +121,14 @@ def test_manager_does_not_lead(url: str, observer: Observer) -> None:
             assert leader.incarnation == state.member.incarnation
 
 
+def test_a_member_knows_how_many_are_live(workers: list[Worker], url: str) -> None:
+    """Three workers and this one: known from the join on, and followed by heartbeats."""
+    with sharedstate.connect(url, node="c", member_timeout=MEMBER_TIMEOUT) as state:
+        assert state._engine.live_members == 4
+        workers[0].kill()
+        poll(lambda: state._engine.live_members == 3, what="a heartbeat that knows of the death")
+
+
 def test_leaving_takes_the_counts_out(workers: list[Worker], observer: Observer) -> None:
     workers[2].ask("close")
     assert counted(observer) == 5
