@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .client import State, connect
     from .errors import SharedStateError
+    from .objects.throttle import BucketView
     from .observer import Observer, SharedObject, observe
     from .results import FleetInfo, Member, NodeCounts, View
     from .specs import ObjectSpec
+    from .throttle.decision import Decision
+    from .throttle.spec import ThrottleSpec
+    from .throttle.sync import Throttle
 
 __all__ = [
+    "BucketView",
+    "Decision",
     "FleetInfo",
     "Member",
     "NodeCounts",
@@ -25,12 +31,18 @@ __all__ = [
     "SharedObject",
     "SharedStateError",
     "State",
+    "Throttle",
+    "ThrottleSpec",
     "View",
     "connect",
     "observe",
 ]
 
 _HOMES = {
+    "ThrottleSpec": "throttle.spec",
+    "Throttle": "throttle.sync",
+    "Decision": "throttle.decision",
+    "BucketView": "objects.throttle",
     "FleetInfo": "results",
     "Member": "results",
     "NodeCounts": "results",

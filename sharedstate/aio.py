@@ -31,6 +31,7 @@ from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec
+from .throttle.aio_face import AsyncThrottling
 
 __all__ = ["AsyncObserver", "AsyncSharedObject", "AsyncState", "connect", "observe"]
 
@@ -99,7 +100,7 @@ class AsyncSharedObject:
                 yield page
 
 
-class AsyncObserver:
+class AsyncObserver(AsyncThrottling):
     """Reads the fleet without being a member; an asynchronous context manager."""
 
     def __init__(self, settings: Settings, link: AsyncLink) -> None:
@@ -139,6 +140,7 @@ class AsyncObserver:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._close_throttles()
         await self._link.aclose()
 
     async def __aenter__(self) -> Self:
@@ -233,6 +235,7 @@ class AsyncState(AsyncObserver):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self._close_throttles()
         try:
             await self._link.run(self._engine.leave(), timeout)
         except SharedStateError as error:
@@ -274,6 +277,9 @@ class AsyncState(AsyncObserver):
                 return
             except Exception as error:  # noqa: BLE001 - the publisher must outlive everything; it tells and tries again
                 self._engine.failed(error)
+
+    def _live_members(self) -> int:
+        return self._engine.live_members
 
     def _after_fork(self) -> None:
         self._closed = True

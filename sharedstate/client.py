@@ -118,6 +118,7 @@ class State(Observer):
             store.close("the state was closed; connect again.")
         self._wake.set()
         until = time.monotonic() + timeout
+        self._close_throttles()
         if self._turn.acquire(timeout=timeout):
             try:
                 self._link.run(self._engine.leave(), max(until - time.monotonic(), 0.001))
@@ -154,6 +155,9 @@ class State(Observer):
                 return
             except Exception as error:  # noqa: BLE001 - the publisher must outlive everything; it tells and tries again
                 self._engine.failed(error)
+
+    def _live_members(self) -> int:
+        return self._engine.live_members
 
     def _after_fork(self) -> None:
         """In a forked child: this state is the parent's."""

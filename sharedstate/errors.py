@@ -8,11 +8,13 @@
     |   +-- InvalidDomainError                not a domain name
     |   +-- InvalidNameError                  not a node, object or cluster name
     |   +-- InvalidUrlError                   not a server URL
+    |   +-- InvalidThrottleError              not a throttle's rate
     |   +-- CountBelowZeroError               a decrement would make a count negative
     +-- ConfigError                           file:line:column and what was expected
     +-- UnknownNameError (also LookupError)   no such object or node; suggests the near name
     |   +-- UnknownObjectError
     |   +-- UnknownNodeError
+    |   +-- UnknownThrottleError
     +-- ShardMismatchError                    configured and stored shard counts differ
     +-- LinkError                             talking to Redis failed
     |   +-- UnreachableError                  nobody answered (refused, unresolvable, not before the deadline)
@@ -41,6 +43,7 @@ __all__ = [
     "InvalidAddressError",
     "InvalidDomainError",
     "InvalidNameError",
+    "InvalidThrottleError",
     "InvalidUrlError",
     "InvalidValueError",
     "LinkError",
@@ -52,6 +55,7 @@ __all__ = [
     "UnknownNameError",
     "UnknownNodeError",
     "UnknownObjectError",
+    "UnknownThrottleError",
     "UnreachableError",
     "UnsuitableServerError",
 ]
@@ -79,6 +83,10 @@ class InvalidNameError(InvalidValueError):
 
 class InvalidUrlError(InvalidValueError):
     """A text is not a server URL we understand."""
+
+
+class InvalidThrottleError(InvalidValueError):
+    """A text is not a throttle's rate, or one beyond all use."""
 
 
 class CountBelowZeroError(InvalidValueError):
@@ -133,6 +141,12 @@ class UnknownNodeError(UnknownNameError):
     """No live node has this name."""
 
     noun = "node"
+
+
+class UnknownThrottleError(UnknownNameError):
+    """No throttle has this name."""
+
+    noun = "throttle"
 
 
 class ShardMismatchError(SharedStateError):

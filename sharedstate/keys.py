@@ -15,6 +15,8 @@ key                                   type    holds
 ``ss:C:{OBJECT:SHARD}:reg``           hash    incarnation -> last applied sequence, or minus time of death (ms)
 ``ss:C:{OBJECT:SHARD}:sum``           hash    item -> sum over all members
 ``ss:C:{OBJECT:SHARD}:of:I``          hash    item -> count of the member with incarnation I
+``ss:C:{throttle:NAME}:bucket``       hash    a throttle's bucket (``lua/includes/throttle_open.lua``)
+``ss:C:{throttles:SHARD}:names``      zset    throttle name -> server time (s) of its last sign of use
 ====================================  ======  ============================================================
 """
 
@@ -22,7 +24,10 @@ from __future__ import annotations
 
 from .specs import check_name
 
-__all__ = ["Keys"]
+__all__ = ["THROTTLE_NAME_SHARDS", "Keys"]
+
+#: Over how many slots the list of throttles is spread.
+THROTTLE_NAME_SHARDS = 16
 
 
 class Keys:
@@ -53,3 +58,11 @@ class Keys:
     def copy(self, name: str, shard: int, incarnation: str) -> str:
         """One member's published counts in one shard of an object."""
         return f"ss:{self.cluster}:{{{name}:{shard}}}:of:{incarnation}"
+
+    def bucket(self, throttle: str) -> str:
+        """Token bucket of a throttle; each throttle has a slot of its own choosing."""
+        return f"ss:{self.cluster}:{{throttle:{throttle}}}:bucket"
+
+    def throttle_names(self, shard: int) -> str:
+        """Names of the throttles in use, one of `THROTTLE_NAME_SHARDS` parts."""
+        return f"ss:{self.cluster}:{{throttles:{shard}}}:names"

@@ -17,11 +17,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .call import Flow, only
+from .clock import awake_clock
 from .errors import ShardMismatchError, SharedStateError
 from .keys import Keys
 from .objects import fleet, gauge
@@ -31,8 +31,6 @@ from .results import Member
 from .specs import ObjectSpec
 
 __all__ = ["MemberEngine", "Metrics", "reap_flow", "reap_overdue"]
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 #: A member asks for its sequences this often even if nothing seems wrong, seconds.
 VERIFY_EVERY = 15.0
@@ -46,11 +44,6 @@ MIN_INTERVAL = 0.1
 BACK_OFF = (0.1, 2.0)
 
 _log = logging.getLogger("sharedstate")
-
-
-def awake_clock() -> float:
-    """Seconds on a clock that also runs while the machine is suspended."""
-    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec
+from .throttle.face import Throttling
 
 __all__ = ["FLEET_AGE", "Observer", "SharedObject", "observe", "require_store", "timed"]
 
@@ -138,7 +139,7 @@ class SharedObject:
                 yield page
 
 
-class Observer:
+class Observer(Throttling):
     """Reads the fleet without being a member. Safe to use from many threads; a context manager."""
 
     def __init__(self, settings: Settings, link: Link) -> None:
@@ -189,6 +190,7 @@ class Observer:
 
     def close(self) -> None:
         """Close the connections."""
+        self._close_throttles()
         self._link.close()
 
     def __enter__(self) -> Self:

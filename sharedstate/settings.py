@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from .errors import InvalidUrlError, InvalidValueError
 from .keys import Keys
 from .link.url import Endpoint, parse_url
 from .specs import ObjectSpec, check_name
+from .throttle.defaults import Defaults
 
 if TYPE_CHECKING:
-    from .config import Site
+    from .config import Limit, Site
 
 __all__ = ["DEFAULT_OBJECTS", "Settings", "node_name", "resolve"]
 
@@ -35,6 +36,8 @@ class Settings:
     member_timeout: float
     objects: tuple[ObjectSpec, ...]
     sites: tuple[Site, ...]
+    limits: tuple[Limit, ...] = ()
+    throttles: Defaults = field(default_factory=Defaults)
 
 
 def node_name(node: str | None = None, configured: str | None = None) -> str:
@@ -92,4 +95,6 @@ def resolve(
         member_timeout=timeout,
         objects=loaded.objects if loaded else DEFAULT_OBJECTS,
         sites=loaded.sites if loaded else (),
+        limits=loaded.limits if loaded else (),
+        throttles=loaded.throttles if loaded else Defaults(),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharedstate.config import LimitKind, OutboundAudit, Rate
 from sharedstate.specs import CountBy
+from sharedstate.throttle.decision import Policy
 
 from .text import printable
 
@@ -63,6 +64,12 @@ class Part:
 
 
 _NOT_YET = "read, but this version does not act on it"
+
+_WITHOUT_REDIS = {
+    Policy.LOCAL: "this process's share of the rate decides",
+    Policy.OPEN: "everything is allowed",
+    Policy.CLOSED: "nothing is allowed",
+}
 
 _COUNTED = {
     "inbound_cidr": "open inbound connections by client address",
@@ -200,6 +207,9 @@ def config_json(file: str, configuration: Configuration) -> dict[str, Any]:
             "redis_url": None if configuration.url is None else _without_password(configuration.url),
             "nodename": configuration.node,
             "member_timeout": configuration.member_timeout,
+            "throttle_mode": configuration.throttles.mode.value,
+            "throttle_policy": configuration.throttles.policy.value,
+            "throttle_timeout": configuration.throttles.timeout,
         },
         "objects": [
             {
@@ -289,6 +299,11 @@ def _cluster(configuration: Configuration) -> Iterator[Row]:
     yield Row("node name", configuration.node or "found out by each node")
     yield Row(
         "member timeout", f"{configuration.member_timeout:g} s without a heartbeat, then a member is dead"
+    )
+    throttles = configuration.throttles
+    yield Row(
+        "throttles",
+        f"{throttles.mode.value}; without Redis for {throttles.timeout:g} s, {_WITHOUT_REDIS[throttles.policy]}",
     )
 
 

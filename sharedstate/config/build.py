@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sharedstate.errors import InvalidValueError
 from sharedstate.names import canonical_domain
 from sharedstate.specs import CLASS_KINDS, DEFAULT_SHARDS, MAX_SHARDS, CountBy, ObjectSpec, check_name
+from sharedstate.throttle.decision import Mode, Policy
+from sharedstate.throttle.defaults import Defaults
 
 from .draft import Draft, Entry, Section, boolean, fail, integer, number, suggest, text, texts
 from .limits import build_limits
@@ -39,6 +42,8 @@ _MONITOR = re.compile(r"([0-9]{1,9})\s*,\s*([0-9]{1,9})\Z")
 _YEAR = 366 * 86400
 _ENTRIES = 10**9
 
+E = TypeVar("E", Mode, Policy)
+
 
 def build(draft: Draft) -> Configuration:
     """Check a draft and fill in what it leaves out.
@@ -61,6 +66,7 @@ def build(draft: Draft) -> Configuration:
         url=_url(options.get("redis_url")),
         node=_name(options.get("nodename"), "node"),
         member_timeout=15.0 if timeout is None else number(timeout, 0.1, 3600, "seconds"),
+        throttles=_throttles(options),
         objects=tuple(replicates.objects),
         object_places=tuple(replicates.object_places),
         caches=tuple(replicates.caches),
@@ -230,6 +236,25 @@ def _name(entry: Entry | None, noun: str) -> str | None:
         return None
     with _located(entry.value_place):
         return check_name(text(entry), noun)
+
+
+def _throttles(options: Mapping[str, Entry]) -> Defaults:
+    mode, policy, timeout = (options.get(f"throttle_{name}") for name in ("mode", "policy", "timeout"))
+    plain = Defaults()
+    return Defaults(
+        mode=plain.mode if mode is None else _one_of(Mode, mode),
+        policy=plain.policy if policy is None else _one_of(Policy, policy),
+        timeout=plain.timeout if timeout is None else number(timeout, 0.001, 60, "seconds"),
+    )
+
+
+def _one_of(kind: type[E], entry: Entry) -> E:
+    written = text(entry).lower()
+    for value in kind:
+        if value.value == written:
+            return value
+    known = tuple(value.value for value in kind)
+    raise fail(entry.value_place, f"{entry.name} cannot be {written!r}: {suggest(written, known)}")
 
 
 def _url(entry: Entry | None) -> str | None:

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sharedstate.throttle.defaults import Defaults
+
 if TYPE_CHECKING:
     from sharedstate.specs import ObjectSpec
 
@@ -269,6 +271,7 @@ class Configuration:
         url: server URL (``redis_url``), or None when it is given elsewhere.
         node: this node's name (``nodename``), or None to find it out.
         member_timeout: seconds without a heartbeat after which a member is dead.
+        throttles: what throttles are made with (``throttle_mode``, ``throttle_policy``, ``throttle_timeout``).
         objects: the member-owned objects, in the order configured.
         sites: destinations that several domains share.
         datasources: all datasources, replicated or not.
@@ -287,6 +290,7 @@ class Configuration:
     url: str | None = None
     node: str | None = None
     member_timeout: float = 15.0
+    throttles: Defaults = field(default_factory=Defaults)
     objects: tuple[ObjectSpec, ...] = ()
     sites: tuple[Site, ...] = ()
     datasources: tuple[Datasource, ...] = ()

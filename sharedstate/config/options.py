@@ -40,7 +40,7 @@ METRICS = (
     "gauge_cache",
 )
 
-#: Of the cluster stanza; the last three are ours, the others the reference's.
+#: Of the cluster stanza; the last six are ours, the others the reference's.
 CLUSTER_OPTIONS = (
     "cluster_group",
     "control_group",
@@ -49,6 +49,9 @@ CLUSTER_OPTIONS = (
     "redis_url",
     "member_timeout",
     "shards",
+    "throttle_mode",
+    "throttle_policy",
+    "throttle_timeout",
 )
 
 DATASOURCE_OPTIONS = ("uri", "cache_life", "cache_size", "max_rows", "no_cache", "serialized")

@@ -199,6 +199,10 @@ class AsyncLink:
         """Grows whenever something may have lost acknowledged writes; as `Link.disturbances`."""
         return self._routes.disturbances
 
+    def owner(self, slot: int | None) -> Address | None:
+        """The primary that a call of this slot goes to, None when nobody serves it."""
+        return self._routes.owner(slot)
+
     async def execute(self, calls: Sequence[Call[Any]], timeout: float | None = None) -> list[Outcome]:  # noqa: ASYNC109 - ends sent work, too
         """Carry out calls; as `Link.execute`.
 

@@ -98,6 +98,10 @@ class Link:
         """
         return self._routes.disturbances
 
+    def owner(self, slot: int | None) -> Address | None:
+        """The primary that a call of this slot goes to, None when nobody serves it."""
+        return self._routes.owner(slot)
+
     def execute(self, calls: Sequence[Call[Any]], timeout: float | None = None) -> list[Outcome]:
         """Carry out calls; they may run side by side and in any order.
 

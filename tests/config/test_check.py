@@ -51,6 +51,7 @@ Cluster:
   Redis           redis://relay:***@h1:7000,h2:7000/0?sentinel_password=***&timeout=3
   node name       n1
   member timeout  15 s without a heartbeat, then a member is dead
+  throttles       strict; without Redis for 0.05 s, this process's share of the rate decides
 
 Shared objects:
   inbound_cidr         cidrtree of open inbound connections by client address; \

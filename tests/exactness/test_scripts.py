@@ -12,14 +12,17 @@ import sharedstate
 from sharedstate.call import Call
 from sharedstate.keys import Keys
 from sharedstate.local import LocalCluster
-from sharedstate.objects import fleet, gauge
+from sharedstate.objects import fleet, gauge, throttle
 from sharedstate.results import Member
 from sharedstate.scripts import Script, all_scripts
 from sharedstate.specs import ObjectSpec
+from sharedstate.throttle.spec import parse_spec
 
 KEYS = Keys("c")
 MEMBER = Member(incarnation="i", node="n", pid=1)
 SPEC = ObjectSpec(name="inbound_cidr", cls="inbound_cidr")
+RATE = parse_spec("30/1")
+BUCKET = KEYS.bucket("t")
 CALLS: list[Call[Any]] = [
     fleet.join(KEYS, MEMBER, 1000, [SPEC]),
     fleet.beat(KEYS, "i", 1000),
@@ -28,6 +31,12 @@ CALLS: list[Call[Any]] = [
     fleet.look(KEYS),
     gauge.publish(KEYS, "o", 0, "i", 0, 1, {b"f": 1, b"g": None}),
     gauge.reap(KEYS, "o", 0, "i"),
+    throttle.define(KEYS, "t", RATE),
+    throttle.lease(BUCKET, RATE.wire, "w", b"", 1, 0, 0, 0, 0, 0, 1, 1, 0.95, 1000),
+    throttle.look(KEYS, "t"),
+    throttle.reset(KEYS, "t"),
+    throttle.set_spec(KEYS, "t", RATE),
+    throttle.take(BUCKET, RATE.wire, "w", b"", 0, 0, 0, 1),
 ]
 #: KEYS as documented, by the word that names each.
 KEY_NAMES = {
@@ -38,6 +47,7 @@ KEY_NAMES = {
     "registry": KEYS.registry("o", 0),
     "sums": KEYS.sums("o", 0),
     "copy": KEYS.copy("o", 0, "i"),
+    "bucket": BUCKET,
 }
 scripts = pytest.mark.parametrize("script", all_scripts(), ids=lambda script: script.name)
 

@@ -1,0 +1,62 @@
+--- @include "throttle_lease_read"
+--- @include "throttle_lease_text"
+--- @include "throttle_refill"
+-- Read a bucket as it is at `now` (us); nothing is written before throttle_save. All amounts are whole numbers: a token is
+-- `cost` units, `refill` units come back in a tick of `tick` us, so no sum is ever rounded.
+--
+--   fields of the hash:  s = spec, t = units left (negative: promised ahead), u = tick up to which they are reckoned,
+--                        o = tokens leased out, e = time from which a lease may be over (us, 0 = none), b = time of birth (us),
+--                        p = 1 when the spec was set by hand, k<who> = taken strictly, l<who> = lease,
+--                        lstrict = put by for strict checks
+local function throttle_open(offered, now, record)
+  local stored = redis.call('HMGET', KEYS[1], 's', 't', 'u', 'o', 'e', 'b', record)
+  local spec = stored[1] or offered
+  local refill, cost, tick, burst = string.match(spec, '^(%d+) (%d+) (%d+) (%d+) ')
+  local bucket = {
+    spec = spec, refill = tonumber(refill), cost = tonumber(cost), tick = tonumber(tick), burst = tonumber(burst),
+    record = stored[7], fresh = not stored[1], writes = {},
+  }
+  bucket.capacity = bucket.burst * bucket.cost
+  local at = math.floor(now / bucket.tick)
+  if bucket.fresh then
+    bucket.tokens, bucket.since, bucket.out, bucket.ends = bucket.capacity, at, 0, 0
+    bucket.born, bucket.was = string.format('%.0f', now), 0
+    return bucket
+  end
+  bucket.tokens, bucket.since = tonumber(stored[2]), tonumber(stored[3])
+  bucket.out, bucket.ends, bucket.born = tonumber(stored[4]), tonumber(stored[5]), stored[6]
+  bucket.was = bucket.since * bucket.tick
+  if bucket.ends > 0 and bucket.ends <= now then
+    -- Leases that are over count as spent, each from its own end on; what was put by for strict checks goes back.
+    local all, over = redis.call('HGETALL', KEYS[1]), {}
+    bucket.ends = 0
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 1) == 'l' then
+        local lease = throttle_lease_read(all[i + 1])
+        lease.field = all[i]
+        if lease.held > 0 and lease.ends <= now then
+          over[#over + 1] = lease
+        elseif lease.held > 0 and (bucket.ends == 0 or lease.ends < bucket.ends) then
+          bucket.ends = lease.ends
+        end
+      end
+    end
+    table.sort(over, function(a, b) return a.ends < b.ends end)
+    for _, lease in ipairs(over) do
+      throttle_refill(bucket, math.max(bucket.since, math.floor(lease.ends / bucket.tick)))
+      bucket.out = bucket.out - lease.held
+      if lease.field == 'lstrict' then
+        bucket.tokens = bucket.tokens + lease.held * bucket.cost
+      else
+        lease.spent = lease.spent + lease.held
+      end
+      lease.held = 0
+      local text = throttle_lease_text(lease)
+      bucket.writes[#bucket.writes + 1] = lease.field
+      bucket.writes[#bucket.writes + 1] = text
+      if lease.field == record then bucket.record = text end
+    end
+  end
+  throttle_refill(bucket, at)
+  return bucket
+end

@@ -1,0 +1,99 @@
+-- Lease tokens to a member, which then spends them without asking, until the lease is over.
+-- Settles the lease before: what the member does not hold any more is spent, what it gives back is in the bucket again.
+-- When nothing is left the lease is booked ahead: its tokens come back by the time it may be spent from, in the order in
+-- which members asked, so none of them starves.
+--
+--   KEYS[1]  bucket   hash, see includes/throttle_open.lua
+--   ARGV[1]  spec the bucket gets if it is new, see throttle_take
+--   ARGV[2]  who asks, one name for the whole life of a process
+--   ARGV[3]  birth of the bucket as the member knows it (us), or empty
+--   ARGV[4]  number of this request, larger than any before
+--   ARGV[5]  tokens this member was granted since the birth, as far as it had the answers
+--   ARGV[6]  tokens it holds unspent
+--   ARGV[7]  of these, how many it gives back
+--   ARGV[8]  checks this member refused since it lives
+--   ARGV[9]  tokens it let pass by itself while the server was away, to be charged now
+--   ARGV[10] tokens wanted, 0 for none
+--   ARGV[11] tokens of a fair turn: what it gets of the tokens left whatever its share, and books ahead when none is left
+--   ARGV[12] share of the tokens left that one lease may take (0 to 1)
+--   ARGV[13] us from the time it may be spent from until the lease is over
+--
+--   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until they may be spent, tokens
+--             of the earlier lease that are still good, tokens left in the bucket, us until full, tokens ever granted,
+--             birth, spec in force}
+--   Errors   none of our own
+
+--- @include "server_us"
+--- @include "throttle_open"
+--- @include "throttle_save"
+local now = server_us()
+local field = 'l' .. ARGV[2]
+local bucket = throttle_open(ARGV[1], now, field)
+local cost = bucket.cost
+local lease = throttle_lease_read(bucket.record)
+local seq, known, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local status = 1
+if seq < lease.seq then
+  status = -1
+elseif seq > lease.seq then
+  local floor = math.min(bucket.tokens, -bucket.capacity)
+  if ARGV[3] ~= bucket.born then
+    -- Another bucket than the member's: it was lost, or reset. What the member holds comes out of this one.
+    bucket.tokens = bucket.tokens - (held - lease.held) * cost
+    bucket.out = bucket.out + held - lease.held
+    lease.held, lease.granted = held, known
+  elseif known > lease.granted then
+    local lost = known - lease.granted
+    bucket.tokens = math.max(bucket.tokens - lost * cost, floor)
+    bucket.out = bucket.out + lost
+    lease.held, lease.granted = lease.held + lost, known
+  elseif known < lease.granted then
+    -- The answer to the request before never came, so none of its tokens can have been spent.
+    local back = math.min(lease.granted - known, lease.held)
+    bucket.tokens = bucket.tokens + back * cost
+    bucket.out = bucket.out - back
+    lease.held, lease.granted = lease.held - back, known
+  end
+  held = math.min(held, lease.held)
+  local back = math.min(tonumber(ARGV[7]), held)
+  lease.spent = lease.spent + lease.held - held
+  bucket.out = bucket.out - (lease.held - held) - back
+  bucket.tokens = bucket.tokens + back * cost
+  lease.held = held - back
+  local owed = tonumber(ARGV[9])
+  if owed > 0 then
+    bucket.tokens = math.max(bucket.tokens - owed * cost, floor)
+  end
+
+  local wanted, grant = tonumber(ARGV[10]), 0
+  local starts = now
+  if wanted > 0 then
+    local available = math.floor(bucket.tokens / cost)
+    local turn = math.min(wanted, tonumber(ARGV[11]), bucket.burst)
+    -- The crumbs of an empty bucket are handed out once; whoever comes back for more books a whole turn, else a busy
+    -- member would fetch each token as it drips.
+    if available >= turn or (available >= 1 and lease.last >= turn) then
+      grant = math.min(wanted, math.max(math.floor(available * ARGV[12]), math.min(available, turn)))
+    else
+      grant = turn
+    end
+    bucket.tokens = bucket.tokens - grant * cost
+    bucket.out = bucket.out + grant
+    if bucket.tokens < 0 then
+      starts = (bucket.since + math.ceil(-bucket.tokens / bucket.refill)) * bucket.tick
+    end
+  end
+  lease.seq, lease.last, lease.starts, lease.refused, lease.at = seq, grant, starts, tonumber(ARGV[8]), now / 1000000
+  lease.granted, lease.held = lease.granted + grant, lease.held + grant
+  if lease.held > 0 then
+    lease.ends = starts + ARGV[13]
+    if bucket.ends == 0 or lease.ends < bucket.ends then bucket.ends = lease.ends end
+  end
+  throttle_save(bucket, now, field, throttle_lease_text(lease))
+end
+local missing = bucket.capacity - bucket.out * cost - bucket.tokens
+local full = missing > 0 and (bucket.since + math.ceil(missing / bucket.refill)) * bucket.tick - now or 0
+return {
+  status, lease.last, math.max(lease.starts - now, 0), math.max(lease.held - lease.last, 0), math.floor(bucket.tokens / cost), full,
+  lease.granted, bucket.born, bucket.spec,
+}

@@ -1,0 +1,103 @@
+-- Ask a token bucket for tokens, strictly: the bucket decides now.
+-- What the member knows to have taken and the server does not (a failover lost it) is charged first, and so is what the
+-- member let pass by itself while the server was away.
+--
+--   KEYS[1]  bucket   hash, see includes/throttle_open.lua
+--   ARGV[1]  spec the bucket gets if it is new: "<units a tick> <units a token> <us a tick> <burst> <text>"
+--   ARGV[2]  who asks, one name for the whole life of a process
+--   ARGV[3]  birth of the bucket as the member knows it (us), or empty
+--   ARGV[4]  tokens this member knows to have taken strictly since then
+--   ARGV[5]  checks this member refused since it lives
+--   ARGV[6]  tokens it let pass by itself, to be charged now
+--   ARGV[7]  tokens wanted; 0 only looks
+--   ARGV[8]  how: 0 = all or nothing, 1 = take whatever is left, 2 = take ahead of time if the wait is not too long,
+--            3 = as many as there are, 4 = give back
+--   ARGV[9]  longest wait (us), for 2
+--
+--   Returns  {tokens got, tokens left (negative: promised ahead), us until as many come again, us until full,
+--             tokens this member has taken, birth, spec in force}
+--   Errors   none of our own
+
+--- @include "server_us"
+--- @include "throttle_open"
+--- @include "throttle_save"
+local now = server_us()
+local field = 'k' .. ARGV[2]
+local bucket = throttle_open(ARGV[1], now, field)
+local cost = bucket.cost
+local taken = tonumber(string.match(bucket.record or '0', '^%d+'))
+local known, owed, wanted, how = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local changed = false
+local floor = math.min(bucket.tokens, -bucket.capacity)
+if ARGV[3] == bucket.born and known > taken then
+  bucket.tokens = math.max(bucket.tokens - (known - taken) * cost, floor)
+  taken, changed = known, true
+end
+if owed > 0 then
+  bucket.tokens = math.max(bucket.tokens - owed * cost, floor)
+  changed = true
+end
+
+local got, wait = 0, nil
+if how == 4 then
+  bucket.tokens = math.max(bucket.tokens, math.min(bucket.tokens + wanted * cost, bucket.capacity - bucket.out * cost))
+  got, changed = wanted, true
+elseif wanted > 0 then
+  local available = math.floor(bucket.tokens / cost)
+  if how == 1 then
+    bucket.tokens = math.max(bucket.tokens - wanted * cost, floor)
+    got = wanted
+  elseif available >= wanted then
+    got = wanted
+    bucket.tokens = bucket.tokens - got * cost
+  elseif how == 3 and available >= 1 then
+    got = available
+    bucket.tokens = bucket.tokens - got * cost
+  else
+    local ahead = math.ceil((wanted * cost - bucket.tokens) / bucket.refill)
+    wait = (bucket.since + ahead) * bucket.tick - now
+    if how == 2 then
+      if wait <= tonumber(ARGV[9]) then
+        got = wanted
+        bucket.tokens = bucket.tokens - got * cost
+      end
+    elseif bucket.out > 0 then
+      -- Leases are booked ahead of time, so there may never be a token left over: strict checks book as well, all of
+      -- them together, and share what was put by for them.
+      local least = how == 3 and 1 or wanted
+      local pot = throttle_lease_read(redis.call('HGET', KEYS[1], 'lstrict'))
+      if pot.held >= least and pot.starts <= now then
+        got = math.min(pot.held, wanted)
+        pot.held, pot.spent = pot.held - got, pot.spent + got
+        bucket.out = bucket.out - got
+      elseif pot.held < least then
+        local more = math.max(least, math.floor(bucket.refill * 10000 / (bucket.tick * cost))) - pot.held
+        more = math.min(more, bucket.burst - pot.held)
+        bucket.tokens = bucket.tokens - more * cost
+        pot.held, pot.granted = pot.held + more, pot.granted + more
+        bucket.out = bucket.out + more
+        pot.starts = (bucket.since + math.ceil(math.max(-bucket.tokens, 0) / bucket.refill)) * bucket.tick
+        pot.ends = pot.starts + 1000000
+        if bucket.ends == 0 or pot.ends < bucket.ends then bucket.ends = pot.ends end
+      end
+      pot.at = now / 1000000
+      bucket.writes[#bucket.writes + 1] = 'lstrict'
+      bucket.writes[#bucket.writes + 1] = throttle_lease_text(pot)
+      changed = true
+      if got == 0 then wait = math.max(pot.starts - now, 1) end
+    end
+  end
+  if got > 0 then
+    taken, changed = taken + got, true
+  end
+end
+if changed then
+  throttle_save(bucket, now, field, string.format('%.0f %s %.0f', taken, ARGV[5], now / 1000000))
+end
+if not wait then
+  local short = math.max(wanted, 1) * cost - bucket.tokens
+  wait = short > 0 and (bucket.since + math.ceil(short / bucket.refill)) * bucket.tick - now or 0
+end
+local missing = bucket.capacity - bucket.out * cost - bucket.tokens
+local full = missing > 0 and (bucket.since + math.ceil(missing / bucket.refill)) * bucket.tick - now or 0
+return { got, math.floor(bucket.tokens / cost), wait, full, taken, bucket.born, bucket.spec }

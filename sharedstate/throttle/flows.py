@@ -1,0 +1,279 @@
+"""What a throttle does, as flows: generators that yield what they need (an answer, a pause) and do no I/O themselves.
+
+The faces (`sync`, `aio`) drive them and differ only in how they wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from sharedstate.call import Call
+from sharedstate.errors import AmbiguousError, LinkError, UnreachableError
+from sharedstate.objects import throttle as calls
+from sharedstate.objects.throttle import Grant, How
+
+from .bucket import Bucket
+from .decision import DecidedBy, Decision
+from .engine import Claim, ThrottleEngine, tightest
+from .lease import LeasedBucket
+from .spec import check_cost
+
+__all__ = ["Ask", "Pause", "Settlement", "Steps", "ThrottleFlows"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Carry out calls within so many seconds; resumed with their outcomes."""
+
+    calls: Sequence[Call[Any]]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Wait until the request of a lease that somebody else made is settled, so many seconds at most."""
+
+    bucket: LeasedBucket
+    seconds: float
+
+    def over(self) -> bool:
+        """Whether nobody asks for the lease any more."""
+        return not self.bucket.asking
+
+
+Steps: TypeAlias = Generator[Ask | Pause | Settlement, Any, R]
+
+
+class ThrottleFlows:
+    """The flows over one process's throttles.
+
+    Args:
+        engine: the throttles.
+        owner: tells which primary a slot belongs to.
+        settled: called when a lease's request was settled.
+    """
+
+    def __init__(
+        self,
+        engine: ThrottleEngine,
+        owner: Callable[[int | None], Hashable],
+        settled: Callable[[LeasedBucket], None],
+    ) -> None:
+        self.engine = engine
+        self._owner = owner
+        self._settled = settled
+
+    # -- one throttle ----------------------------------------------------------------------------------------
+
+    def decide(self, bucket: Bucket, cost: int, until: float | None = None) -> Steps[Decision]:
+        """A check that no lease at hand answers."""
+        check_cost(cost, bucket.spec, bucket.name)
+        until = until or time.monotonic() + bucket.timeout
+        if isinstance(bucket, LeasedBucket):
+            return (yield from self._by_lease(bucket, cost, until))
+        decision, _ = yield from self._strictly(bucket, cost, until)
+        return decision
+
+    def peek(self, bucket: Bucket) -> Steps[Decision]:
+        """What a check would be told."""
+        found = bucket.peek() if isinstance(bucket, LeasedBucket) else None
+        if found is not None:
+            return found
+        call, owed = bucket.ask(0)
+        taken = yield from self._ask(call, time.monotonic() + bucket.timeout)
+        return bucket.guess() if taken is None else bucket.answered(taken, owed, 0)
+
+    def inc(self, bucket: Bucket, n: int) -> Steps[Decision]:
+        """Count what has happened already."""
+        check_cost(n, bucket.spec, bucket.name)
+        spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) else None
+        if spent is not None:
+            return spent
+        call, owed = bucket.ask(n, How.FORCE)
+        taken = yield from self._ask(call, time.monotonic() + bucket.timeout)
+        if taken is not None:
+            return bucket.answered(taken, owed, n)
+        bucket.charge_later(n)
+        return bucket.guess()
+
+    def dec(self, bucket: Bucket, n: int) -> Steps[None]:
+        """Give back what was not used."""
+        check_cost(n, bucket.spec, bucket.name)
+        if isinstance(bucket, LeasedBucket):
+            n = bucket.put_back(n)
+        if n:
+            yield from self._refund([(bucket, n)], bucket.timeout)
+
+    def tarpit(self, bucket: Bucket, max_wait: float, cost: int) -> Steps[Decision]:
+        """Take tokens and wait for them."""
+        check_cost(cost, bucket.spec, bucket.name)
+        spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) else None
+        if spent is not None:
+            return spent
+        until = time.monotonic() + bucket.timeout
+        decision, wait = yield from self._strictly(bucket, cost, until, How.AHEAD, max(max_wait, 0.0))
+        if wait > 0:
+            yield Pause(wait)
+        return decision
+
+    def define(self, bucket: Bucket) -> Steps[None]:
+        """Make the bucket unless the fleet has it, learn the spec in force, and put the name on the list."""
+        until = time.monotonic() + bucket.timeout
+        defined = yield from self._ask(calls.define(self.engine.keys, bucket.name, bucket.offered), until)
+        if defined is not None:
+            bucket.learnt(defined[1])
+            yield from self._ask(self.engine.note(bucket.name, time.time()), until)
+
+    # -- several ---------------------------------------------------------------------------------------------
+
+    def check_all(self, wanted: Sequence[tuple[Bucket, int]], timeout: float) -> Steps[Decision]:
+        """All or nothing: in order, and back with what was taken when a later one refuses."""
+        for bucket, cost in wanted:
+            check_cost(cost, bucket.spec, bucket.name)
+        until = time.monotonic() + timeout
+        taken: list[tuple[Bucket, int, Decision]] = []
+        for bucket, cost in wanted:
+            decision = bucket.spend(cost) if isinstance(bucket, LeasedBucket) else None
+            if decision is None:
+                decision = yield from self.decide(bucket, cost, until)
+            if not decision:
+                yield from self._give_back(taken)
+                return decision
+            taken.append((bucket, cost, decision))
+        return tightest([decision for _, _, decision in taken])
+
+    def _give_back(self, taken: Sequence[tuple[Bucket, int, Decision]]) -> Steps[None]:
+        rest: list[tuple[Bucket, int]] = []
+        for bucket, cost, decision in taken:
+            left = cost
+            if decision.decided_by is DecidedBy.LEASE and isinstance(bucket, LeasedBucket):
+                left = bucket.put_back(cost)
+            elif decision.decided_by is not DecidedBy.REDIS:
+                bucket.charge_later(-cost)
+                continue
+            if left:
+                rest.append((bucket, left))
+        if rest:
+            yield from self._refund(rest, self.engine.defaults.timeout)
+
+    def _refund(self, back: Sequence[tuple[Bucket, int]], timeout: float) -> Steps[None]:
+        asked = [(bucket, tokens, *bucket.ask(tokens, How.BACK)) for bucket, tokens in back]
+        answers = yield from self._ask_many([call for _, _, call, _ in asked], timeout)
+        for (bucket, tokens, _, owed), answer in zip(asked, answers, strict=True):
+            if answer is None:
+                bucket.charge_later(-tokens)
+            else:
+                bucket.refunded(answer, owed)
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    def settle(self, work: Sequence[Claim]) -> Steps[None]:
+        """Bring claimed leases' requests to Redis, all at once."""
+        answers: list[Grant | None] = [None] * len(work)
+        try:
+            timeout = max((claim.bucket.timeout for claim in work), default=0.0)
+            answers = yield from self._ask_many([claim.call for claim in work], timeout)
+        finally:
+            for claim, answer in zip(work, answers, strict=True):
+                self._tell(claim, answer)
+
+    def say_in_use(self) -> Steps[None]:
+        """Put throttles in use on the list of names, once an hour each."""
+        notes = self.engine.notes(time.time())
+        if notes:
+            yield from self._ask_many(notes, self.engine.defaults.timeout)
+
+    def _by_lease(self, bucket: LeasedBucket, cost: int, until: float) -> Steps[Decision]:
+        while True:
+            decision = bucket.consider(cost)
+            if decision is not None:
+                return decision
+            claim = self.engine.claim(bucket, cost)
+            if claim is not None:
+                grant = None
+                try:
+                    grant = yield from self._ask(claim.call, until)
+                finally:
+                    self._tell(claim, grant)
+                if grant is None:
+                    return bucket.decide_alone(cost, hint=self._hint(claim.call))[0]
+                return bucket.consider(cost) or bucket.refuse(cost)
+            left = until - time.monotonic()
+            if left <= 0:
+                return bucket.decide_alone(cost)[0]
+            yield Settlement(bucket, left)
+
+    def _tell(self, claim: Claim, grant: Grant | None) -> None:
+        if grant is None:
+            claim.bucket.gave_up()
+        else:
+            claim.bucket.granted(grant, claim.owed)
+        self._settled(claim.bucket)
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    def _strictly(
+        self, bucket: Bucket, cost: int, until: float, how: How = How.ALL, longest: float = 0.0
+    ) -> Steps[tuple[Decision, float]]:
+        """Ask the bucket itself, else the policy: the decision, and the seconds until it holds."""
+        call, owed = bucket.ask(cost, how, longest)
+        taken = yield from self._ask(call, until)
+        if taken is None:
+            return bucket.decide_alone(cost, longest, self._hint(call))
+        return bucket.answered(taken, owed, cost), taken.wait / 1e6 if how is How.AHEAD and taken.got else 0.0
+
+    def _hint(self, call: Call[Any]) -> float:
+        return self.engine.breaker.wait(self._owner(call.slot))
+
+    def _ask(self, call: Call[T], until: float) -> Steps[T | None]:
+        """The answer, or None when there is none in time, or when the server is not to be asked."""
+        breaker = self.engine.breaker
+        address = self._owner(call.slot)
+        left = until - time.monotonic()
+        if left <= 0 or not breaker.allow(address):
+            return None
+        (outcome,) = yield Ask((call,), left)
+        answer: T | None = self._heard(address, outcome)
+        return answer
+
+    def _ask_many(self, wanted: Sequence[Call[T]], timeout: float) -> Steps[list[T | None]]:
+        """The same for several calls, side by side."""
+        allowed: dict[Hashable, bool] = {}
+        places: list[tuple[int, Hashable]] = []
+        for index, call in enumerate(wanted):
+            address = self._owner(call.slot)
+            if address not in allowed:
+                allowed[address] = self.engine.breaker.allow(address)
+            if allowed[address]:
+                places.append((index, address))
+        answers: list[T | None] = [None] * len(wanted)
+        if places:
+            outcomes = yield Ask([wanted[index] for index, _ in places], timeout)
+            for (index, address), outcome in zip(places, outcomes, strict=True):
+                answers[index] = self._heard(address, outcome)
+        return answers
+
+    def _heard(self, address: Hashable, outcome: Any) -> Any:
+        """An answer, or None for an error, which the breaker and the counters are told of."""
+        if not isinstance(outcome, LinkError):
+            self.engine.breaker.ok(address)
+            return outcome
+        self.engine.failed(outcome)
+        if isinstance(outcome, (UnreachableError, AmbiguousError)):
+            self.engine.breaker.failed(address)
+        else:
+            self.engine.breaker.ok(address)
+        return None

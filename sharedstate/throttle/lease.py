@@ -1,0 +1,259 @@
+"""Leases: tokens taken in advance, spent without asking. See docs/throttles.md for why the bound holds.
+
+Rules, each of which a test shows:
+
+1. A token is spent only between the time from which the lease may be spent and its deadline. The deadline runs from
+   before the request was sent, the server's from after it came; the start runs from after the answer came, the server's
+   from before. So a lease here lies inside the same lease there, whatever the network and the scheduler do.
+2. At most one request of a lease is under way. Each has a larger number than the one before and tells how many tokens
+   were granted as far as answers came, so a lost answer and a forgotten grant are both found out.
+3. Tokens given back are out of reach before the request is sent.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from sharedstate.call import Call
+from sharedstate.clock import AWAKE, awake_clock
+from sharedstate.objects import throttle as calls
+from sharedstate.objects.throttle import Grant
+
+from .bucket import Bucket, Tally
+from .decision import DecidedBy, Decision, Policy
+from .spec import ThrottleSpec
+
+__all__ = ["LEASE_TIME", "LeasedBucket"]
+
+#: Seconds a lease lasts, from when it may be spent.
+LEASE_TIME = 3.0
+#: A lease is for so many seconds of this process's own demand, when there is plenty …
+AHEAD = 1.0
+#: … and for so many of the whole rate, when it must be booked ahead: short turns for everybody.
+TURN = 0.01
+#: With less time left than this share, a lease is renewed or given back.
+_LATE = 0.5
+#: From this many tokens on, more are fetched before they run out.
+_WORTH_FETCHING = 8
+#: How much larger a lease may be than the one before.
+_GROWTH = 4
+
+_clock = time.clock_gettime
+_new: Callable[..., Decision] = tuple.__new__
+_LEASE = DecidedBy.LEASE
+
+
+class LeasedBucket(Bucket):
+    """A throttle that is asked in advance.
+
+    Args:
+        epsilon: share of the tokens left that one lease may take, between 0 and 1.
+        low: called, with the lock held, when a lease runs low.
+        name, key, who, offered, policy, timeout, members: as for `Bucket`.
+    """
+
+    leased = True
+
+    def __init__(
+        self,
+        name: str,
+        key: str,
+        who: str,
+        offered: ThrottleSpec,
+        policy: Policy,
+        timeout: float,
+        members: Callable[[], int],
+        epsilon: float,
+        low: Callable[[LeasedBucket], None],
+    ) -> None:
+        super().__init__(name, key, who, offered, policy, timeout, members)
+        self.turn = TURN
+        self.asking = False
+        self._epsilon = epsilon
+        self._runs_low = low
+        self._limit = offered.limit
+        self._burst = offered.burst
+        self._interval = offered.interval
+        self._here = 0  # tokens that may be spent now
+        self._until = 0.0
+        self._ahead = 0  # tokens booked, to be spent from _starts on
+        self._starts = 0.0
+        self._low = -1
+        self._seq = 0
+        self._granted = 0
+        self._lease_born = b""
+        self._held = 0  # tokens held just after the last answer
+        self._returned = 0
+        self._refusals = 0  # since the last request
+        self._asked = 0.0
+        self._size = 1
+        self._sent: tuple[float, int] = (0.0, 0)
+
+    def spend(self, cost: int = 1) -> Decision | None:
+        """Allow from the lease, or None when it does not reach. No I/O; the hot path."""
+        with self.lock:
+            left = self._here - cost
+            if left >= 0 and cost > 0 and _clock(AWAKE) < self._until:
+                self._here = left
+                if left <= self._low:
+                    self._low = -1
+                    self._runs_low(self)
+                return _new(
+                    Decision,
+                    (True, self._limit, left, 0.0, (self._burst - left) * self._interval, _LEASE, self.name),
+                )
+        return None
+
+    def consider(self, cost: int) -> Decision | None:
+        """Decide without asking, if that is possible: from tokens booked ahead, when they are due and until then."""
+        now = awake_clock()
+        with self.lock:
+            self._lapse(now)
+            if self._ahead and now >= self._starts:
+                self._here, self._ahead = self._here + self._ahead, 0
+            if self._here >= cost:
+                self._here -= cost
+                return self._decision(True, 0.0)
+            if self._ahead and self._here + self._ahead >= cost:
+                self._refusals += cost
+                self._count(_LEASE, False)
+                return self._decision(False, self._starts - now)
+        return None
+
+    def claim(self) -> bool:
+        """Become the one who asks; then `request`, and `granted` or `gave_up`."""
+        with self.lock:
+            if self.asking:
+                return False
+            self.asking = True
+            return True
+
+    def request(self, cost: int, *, leave: bool = False) -> tuple[Call[Grant], int]:
+        """The question of who claimed it, and what of the debt it carries.
+
+        Args:
+            cost: tokens a caller waits for, 0 when nobody does.
+            leave: give everything back and want nothing.
+        """
+        now = awake_clock()
+        with self.lock:
+            self._lapse(now)
+            held = self._here + self._ahead
+            demand = self._held - held + self._refusals
+            rate = demand / max(now - self._asked, 1e-4)
+            size = min(math.ceil(rate * AHEAD), self._size * _GROWTH)
+            idle = leave or (not cost and not demand)
+            back = held if idle else 0
+            want = 0 if idle else max(size - held, cost - self._here, 0)
+            turn = max(math.ceil(min(self.spec.rate * self.turn, rate * AHEAD)), cost - held, 1)
+            self._size = max(min(size, self.spec.burst), 1)
+            if back:
+                self._here = self._ahead = 0
+                self._returned += back
+            self._seq += 1
+            self._refusals = 0
+            self._asked = now
+            self._sent = (now, held - back)
+            owed = self._owed
+            call = calls.lease(
+                self.key, self._wire, self.who, self._lease_born, self._seq, self._granted, held, back,
+                self._refused(), owed, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
+            )  # fmt: skip
+        return call, owed
+
+    def granted(self, grant: Grant, owed: int) -> None:
+        """The answer came."""
+        now = awake_clock()
+        with self.lock:
+            self.asking = False
+            self._settled(owed, grant.left, grant.spec)
+            if grant.status < 0:
+                return
+            sent, held = self._sent
+            self._lease_born, self._granted = grant.born, grant.total
+            void = held - grant.kept
+            if void > 0:
+                # The server holds some of them for over: they are, and their time here is up as well.
+                self._ahead -= min(void, self._ahead)
+                self._here = max(self._here - void, 0)
+            wait = grant.wait / 1e6
+            if grant.wait and grant.tokens:
+                self._ahead += grant.tokens
+                self._starts = now + wait
+            else:
+                self._here += grant.tokens
+            self._until = sent + wait + LEASE_TIME
+            self._held = self._here + self._ahead
+            self._low = self._held // 2 if self._held >= _WORTH_FETCHING else -1
+
+    def gave_up(self) -> None:
+        """No answer came in time. What is held stays good until its deadline."""
+        with self.lock:
+            self.asking = False
+
+    def put_back(self, tokens: int) -> int:
+        """Take tokens back that were spent and not used; answers how many did not fit into the lease."""
+        now = awake_clock()
+        with self.lock:
+            room = self._held - self._here - self._ahead if now < self._until else 0
+            fits = max(min(tokens, room), 0)
+            self._here += fits
+        return tokens - fits
+
+    def refuse(self, cost: int) -> Decision:
+        """The lease was asked for and is not enough."""
+        now = awake_clock()
+        with self.lock:
+            self._refusals += cost
+            self._count(_LEASE, False)
+            wait = self._starts - now if self._ahead else (cost - self._here - self._left) * self._interval
+            return self._decision(False, wait)
+
+    def peek(self) -> Decision | None:
+        """What a check would be told without asking, None when it would have to ask."""
+        now = awake_clock()
+        with self.lock:
+            self._lapse(now)
+            here = self._here + (self._ahead if now >= self._starts else 0)
+            return self._decision(True, 0.0, here) if here else None
+
+    def needs_care(self, now: float) -> bool:
+        """Whether the lease should be renewed or given back now."""
+        held = self._here + self._ahead
+        if not held or self.asking or now >= self._until:
+            return bool(self._owed) and not self.asking
+        return self._until - now < LEASE_TIME * _LATE
+
+    def counts(self) -> dict[DecidedBy, Tally]:
+        """As of every bucket; what a lease allowed is what was spent of it."""
+        found = super().counts()
+        found[_LEASE].allowed = self.spent
+        return found
+
+    @property
+    def in_use(self) -> bool:
+        """Whether tokens are held or booked."""
+        return self._here > 0 or self._ahead > 0
+
+    @property
+    def spent(self) -> int:
+        """Tokens of all leases that were spent, or lapsed."""
+        return self._granted - self._here - self._ahead - self._returned
+
+    # -- inside, with the lock held --------------------------------------------------------------------------
+
+    def _lapse(self, now: float) -> None:
+        if now >= self._until:
+            self._here = self._ahead = 0
+
+    def _decision(self, allowed: bool, wait: float, left: int | None = None) -> Decision:
+        left = self._here if left is None else left
+        full = (self._burst - left) * self._interval
+        return Decision(allowed, self._limit, left, max(wait, 0.0), full, _LEASE, self.name)
+
+    def _install(self, stored: bytes) -> None:
+        super()._install(stored)
+        spec = self.spec
+        self._limit, self._burst, self._interval = spec.limit, spec.burst, spec.interval

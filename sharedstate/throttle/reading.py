@@ -1,0 +1,87 @@
+"""Flows that look at the fleet's throttles, and change them by hand."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+from sharedstate.call import Call, Flow, only
+from sharedstate.errors import LinkError, UnknownThrottleError
+from sharedstate.keys import THROTTLE_NAME_SHARDS, Keys
+from sharedstate.objects import throttle as calls
+from sharedstate.objects.throttle import BucketView
+
+from .spec import ThrottleSpec, check_throttle_name
+
+__all__ = ["change_flow", "list_flow", "names_flow", "reset_flow", "view_flow"]
+
+#: Buckets looked at in one go.
+_AT_ONCE = 500
+
+
+def names_flow(keys: Keys) -> Flow[list[str]]:
+    """Names of the throttles that were in use lately. One round trip."""
+    parts = yield from _all([calls.names(keys, shard) for shard in range(THROTTLE_NAME_SHARDS)])
+    return sorted(name for part in parts for name in part)
+
+
+def list_flow(keys: Keys, match: str | None = None) -> Flow[dict[str, BucketView]]:
+    """Throttles by name, all or those that match a pattern. Two round trips, and one more for each further 500.
+
+    Names whose bucket is gone are taken off the list on the way.
+    """
+    names = yield from names_flow(keys)
+    wanted = [name for name in names if match is None or fnmatch.fnmatchcase(name, match)]
+    found: dict[str, BucketView] = {}
+    gone: list[str] = []
+    for first in range(0, len(wanted), _AT_ONCE):
+        some = wanted[first : first + _AT_ONCE]
+        views = yield from _all([calls.look(keys, name) for name in some])
+        for name, view in zip(some, views, strict=True):
+            if view is None:
+                gone.append(name)
+            else:
+                found[name] = view
+    if gone:
+        yield from _all([calls.forget(keys, name) for name in gone])
+    return found
+
+
+def view_flow(keys: Keys, name: str) -> Flow[BucketView]:
+    """One throttle as it is now. One round trip.
+
+    Raises:
+        UnknownThrottleError: the fleet has none of this name; the message suggests the near one.
+    """
+    view = yield from only(calls.look(keys, check_throttle_name(name)))
+    if view is None:
+        raise UnknownThrottleError(name, (yield from names_flow(keys)))
+    return view
+
+
+def change_flow(keys: Keys, name: str, spec: ThrottleSpec, now: int) -> Flow[BucketView]:
+    """Give a throttle another spec, or make it with this one. Three round trips."""
+    yield from only(calls.set_spec(keys, check_throttle_name(name), spec))
+    yield from only(calls.note(keys, name, now))
+    return (yield from view_flow(keys, name))
+
+
+def reset_flow(keys: Keys, name: str) -> Flow[BucketView]:
+    """Fill a bucket; what is leased out stays out.
+
+    Raises:
+        UnknownThrottleError: as for `view_flow`.
+    """
+    left = yield from only(calls.reset(keys, check_throttle_name(name)))
+    if left is None:
+        raise UnknownThrottleError(name, (yield from names_flow(keys)))
+    return (yield from view_flow(keys, name))
+
+
+def _all(wanted: Sequence[Call[Any]]) -> Flow[list[Any]]:
+    outcomes = yield wanted
+    for outcome in outcomes:
+        if isinstance(outcome, LinkError):
+            raise outcome
+    return outcomes
