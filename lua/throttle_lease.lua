@@ -18,14 +18,16 @@
 --   ARGV[12] share of the tokens left that one lease may take (0 to 1)
 --   ARGV[13] us from the time it may be spent from until the lease is over
 --
---   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until they may be spent, tokens
---             of the earlier lease that are still good, tokens left in the bucket, us until full, tokens ever granted,
+--   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until they may be spent (of none
+--             granted: until asking again makes sense), tokens of the earlier lease that are still good, tokens left in the bucket, us until full, tokens ever granted,
 --             birth, spec in force}
 --   Errors   none of our own
 
 --- @include "server_us"
 --- @include "throttle_open"
+--- @include "throttle_queue"
 --- @include "throttle_save"
+--- @include "throttle_wait"
 local now = server_us()
 local field = 'l' .. ARGV[2]
 local bucket = throttle_open(ARGV[1], now, field)
@@ -65,28 +67,35 @@ elseif seq > lease.seq then
     bucket.tokens = math.max(bucket.tokens - owed * cost, floor)
   end
 
-  local wanted, grant = tonumber(ARGV[10]), 0
-  local starts = now
+  local wanted, grant, starts = tonumber(ARGV[10]), 0, now
   if wanted > 0 then
-    local available = math.floor(bucket.tokens / cost)
-    local turn = math.min(wanted, tonumber(ARGV[11]), bucket.burst)
+    local before = throttle_queue(bucket, field, lease, now)
+    local available = math.floor(bucket.tokens / cost) - before
+    -- More than the bucket holds must never be out at once.
+    local fits = bucket.burst - bucket.out - bucket.promised - before
+    local turn = math.min(wanted, tonumber(ARGV[11]), fits)
     -- The crumbs of an empty bucket are handed out once; whoever comes back for more books a whole turn, else a busy
     -- member would fetch each token as it drips.
-    if available >= turn or (available >= 1 and lease.last >= turn) then
+    if available >= 1 and (available >= turn or lease.last >= turn) then
       grant = math.min(wanted, math.max(math.floor(available * ARGV[12]), math.min(available, turn)))
-    else
+    elseif fits >= 1 then
       grant = turn
     end
-    bucket.tokens = bucket.tokens - grant * cost
-    bucket.out = bucket.out + grant
-    if bucket.tokens < 0 then
-      starts = (bucket.since + math.ceil(-bucket.tokens / bucket.refill)) * bucket.tick
+    if grant > 0 then
+      bucket.tokens = bucket.tokens - grant * cost
+      bucket.out = bucket.out + grant
+      lease.since, lease.till = 0, 0
+      if bucket.tokens < 0 then
+        starts = (bucket.since + math.ceil(-bucket.tokens / bucket.refill)) * bucket.tick
+      end
+    else
+      starts = now + throttle_wait(bucket, lease, before, now)
     end
   end
   lease.seq, lease.last, lease.starts, lease.refused, lease.at = seq, grant, starts, tonumber(ARGV[8]), now / 1000000
   lease.granted, lease.held = lease.granted + grant, lease.held + grant
   if lease.held > 0 then
-    lease.ends = starts + ARGV[13]
+    lease.ends = (grant > 0 and starts or now) + ARGV[13]
     if bucket.ends == 0 or lease.ends < bucket.ends then bucket.ends = lease.ends end
   end
   throttle_save(bucket, now, field, throttle_lease_text(lease))
@@ -94,6 +103,6 @@ end
 local missing = bucket.capacity - bucket.out * cost - bucket.tokens
 local full = missing > 0 and (bucket.since + math.ceil(missing / bucket.refill)) * bucket.tick - now or 0
 return {
-  status, lease.last, math.max(lease.starts - now, 0), math.max(lease.held - lease.last, 0), math.floor(bucket.tokens / cost), full,
-  lease.granted, bucket.born, bucket.spec,
+  status, lease.last, math.max(lease.starts - now, 0), math.max(lease.held - lease.last, 0),
+  math.floor(bucket.tokens / cost), full, lease.granted, bucket.born, bucket.spec,
 }

@@ -19,14 +19,10 @@ local answer = {
   math.floor(bucket.tokens / bucket.cost), bucket.out, full, bucket.born, bucket.record and 1 or 0, bucket.spec, now,
 }
 local records = redis.call('HGETALL', KEYS[1])
-local fresher = {}
-for i = 1, #bucket.writes, 2 do
-  fresher[bucket.writes[i]] = bucket.writes[i + 1]
-end
 for i = 1, #records, 2 do
   if string.match(records[i], '^[kl].') then
     answer[#answer + 1] = records[i]
-    answer[#answer + 1] = fresher[records[i]] or records[i + 1]
+    answer[#answer + 1] = bucket.over[records[i]] or records[i + 1]
   end
 end
 return answer

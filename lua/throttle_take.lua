@@ -14,20 +14,24 @@
 --            3 = as many as there are, 4 = give back
 --   ARGV[9]  longest wait (us), for 2
 --
---   Returns  {tokens got, tokens left (negative: promised ahead), us until as many come again, us until full,
+--   Returns  {tokens got, tokens left (negative: promised ahead), us until as many come again (of 2: until those got may be
+--             used), us until full,
 --             tokens this member has taken, birth, spec in force}
 --   Errors   none of our own
 
 --- @include "server_us"
 --- @include "throttle_open"
+--- @include "throttle_queue"
 --- @include "throttle_save"
+--- @include "throttle_wait"
 local now = server_us()
 local field = 'k' .. ARGV[2]
 local bucket = throttle_open(ARGV[1], now, field)
 local cost = bucket.cost
 local taken = tonumber(string.match(bucket.record or '0', '^%d+'))
 local known, owed, wanted, how = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local changed = false
+-- A refusal needs no write, unless the clock stepped back: then tokens come back from here on.
+local changed = bucket.stepped
 local floor = math.min(bucket.tokens, -bucket.capacity)
 if ARGV[3] == bucket.born and known > taken then
   bucket.tokens = math.max(bucket.tokens - (known - taken) * cost, floor)
@@ -43,49 +47,56 @@ if how == 4 then
   bucket.tokens = math.max(bucket.tokens, math.min(bucket.tokens + wanted * cost, bucket.capacity - bucket.out * cost))
   got, changed = wanted, true
 elseif wanted > 0 then
-  local available = math.floor(bucket.tokens / cost)
+  local pot = nil
+  if bucket.out > 0 or now < bucket.waits then
+    pot = throttle_lease_read(bucket.over.lstrict or redis.call('HGET', KEYS[1], 'lstrict'))
+  end
+  local before = pot and throttle_queue(bucket, 'lstrict', pot, now) or 0
+  local available = math.floor(bucket.tokens / cost) - before
   if how == 1 then
     bucket.tokens = math.max(bucket.tokens - wanted * cost, floor)
     got = wanted
-  elseif available >= wanted then
-    got = wanted
+  elseif available >= wanted or (how == 3 and available >= 1) then
+    got = math.min(wanted, available)
     bucket.tokens = bucket.tokens - got * cost
-  elseif how == 3 and available >= 1 then
-    got = available
-    bucket.tokens = bucket.tokens - got * cost
-  else
-    local ahead = math.ceil((wanted * cost - bucket.tokens) / bucket.refill)
-    wait = (bucket.since + ahead) * bucket.tick - now
-    if how == 2 then
-      if wait <= tonumber(ARGV[9]) then
-        got = wanted
-        bucket.tokens = bucket.tokens - got * cost
-      end
-    elseif bucket.out > 0 then
-      -- Leases are booked ahead of time, so there may never be a token left over: strict checks book as well, all of
-      -- them together, and share what was put by for them.
-      local least = how == 3 and 1 or wanted
-      local pot = throttle_lease_read(redis.call('HGET', KEYS[1], 'lstrict'))
-      if pot.held >= least and pot.starts <= now then
-        got = math.min(pot.held, wanted)
-        pot.held, pot.spent = pot.held - got, pot.spent + got
-        bucket.out = bucket.out - got
-      elseif pot.held < least then
-        local more = math.max(least, math.floor(bucket.refill * 10000 / (bucket.tick * cost))) - pot.held
-        more = math.min(more, bucket.burst - pot.held)
-        bucket.tokens = bucket.tokens - more * cost
-        pot.held, pot.granted = pot.held + more, pot.granted + more
-        bucket.out = bucket.out + more
-        pot.starts = (bucket.since + math.ceil(math.max(-bucket.tokens, 0) / bucket.refill)) * bucket.tick
-        pot.ends = pot.starts + 1000000
-        if bucket.ends == 0 or pot.ends < bucket.ends then bucket.ends = pot.ends end
-      end
-      pot.at = now / 1000000
-      bucket.writes[#bucket.writes + 1] = 'lstrict'
-      bucket.writes[#bucket.writes + 1] = throttle_lease_text(pot)
-      changed = true
-      if got == 0 then wait = math.max(pot.starts - now, 1) end
+    if how == 2 then wait = 0 end
+  elseif how == 2 then
+    wait = (bucket.since + math.ceil((wanted * cost - bucket.tokens) / bucket.refill)) * bucket.tick - now
+    -- While leases are out, what is promised must fit beside them: they may all be spent when it is due.
+    if wait <= tonumber(ARGV[9]) and (bucket.out == 0 or bucket.out + bucket.promised + wanted <= bucket.burst) then
+      got = wanted
+      bucket.tokens = bucket.tokens - got * cost
+      bucket.writes[#bucket.writes + 1] = 'a'
+      bucket.writes[#bucket.writes + 1] = string.format('%.0f %.0f', bucket.promised + got, now + wait)
     end
+  elseif pot then
+    -- Leases are booked ahead of time, so there may never be a token left over: strict checks book as well, all of them
+    -- together, and share what was put by for them.
+    local least = how == 3 and 1 or wanted
+    local fits = bucket.burst - bucket.out - bucket.promised - before
+    if pot.held >= least and pot.starts <= now then
+      got = math.min(pot.held, wanted)
+      pot.held, pot.spent = pot.held - got, pot.spent + got
+      bucket.out = bucket.out - got
+    elseif pot.held >= least then
+      wait = pot.starts - now
+    elseif pot.held + fits >= least then
+      local more = math.max(least, math.floor(bucket.refill * 10000 / (bucket.tick * cost))) - pot.held
+      more = math.min(more, fits)
+      bucket.tokens = bucket.tokens - more * cost
+      bucket.out = bucket.out + more
+      pot.held, pot.granted, pot.since, pot.till = pot.held + more, pot.granted + more, 0, 0
+      pot.starts = (bucket.since + math.ceil(math.max(-bucket.tokens, 0) / bucket.refill)) * bucket.tick
+      pot.ends = pot.starts + 1000000
+      if bucket.ends == 0 or pot.ends < bucket.ends then bucket.ends = pot.ends end
+      wait = math.max(pot.starts - now, 1)
+    else
+      wait = throttle_wait(bucket, pot, before, now)
+    end
+    pot.at = now / 1000000
+    bucket.writes[#bucket.writes + 1] = 'lstrict'
+    bucket.writes[#bucket.writes + 1] = throttle_lease_text(pot)
+    changed = true
   end
   if got > 0 then
     taken, changed = taken + got, true

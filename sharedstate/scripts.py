@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import SharedStateError
@@ -37,7 +37,7 @@ class Script:
     """
 
     name: str
-    text: str
+    text: str = field(repr=False)
     sha: str
     key_count: int
 

@@ -7,25 +7,29 @@
 --   fields of the hash:  s = spec, t = units left (negative: promised ahead), u = tick up to which they are reckoned,
 --                        o = tokens leased out, e = time from which a lease may be over (us, 0 = none), b = time of birth (us),
 --                        p = 1 when the spec was set by hand, k<who> = taken strictly, l<who> = lease,
---                        lstrict = put by for strict checks
+--                        lstrict = put by for strict checks, w = time until which somebody may wait for tokens (us),
+--                        a = tokens promised ahead of time to strict takers and when the last of them is due (us)
 local function throttle_open(offered, now, record)
-  local stored = redis.call('HMGET', KEYS[1], 's', 't', 'u', 'o', 'e', 'b', record)
+  local stored = redis.call('HMGET', KEYS[1], 's', 't', 'u', 'o', 'e', 'b', 'w', 'a', record)
   local spec = stored[1] or offered
   local refill, cost, tick, burst = string.match(spec, '^(%d+) (%d+) (%d+) (%d+) ')
   local bucket = {
     spec = spec, refill = tonumber(refill), cost = tonumber(cost), tick = tonumber(tick), burst = tonumber(burst),
-    record = stored[7], fresh = not stored[1], writes = {},
+    record = stored[9], fresh = not stored[1], writes = {}, over = {},
   }
   bucket.capacity = bucket.burst * bucket.cost
   local at = math.floor(now / bucket.tick)
   if bucket.fresh then
     bucket.tokens, bucket.since, bucket.out, bucket.ends = bucket.capacity, at, 0, 0
-    bucket.born, bucket.was = string.format('%.0f', now), 0
+    bucket.born, bucket.was, bucket.waits = string.format('%.0f', now), 0, 0
+    bucket.promised, bucket.due = 0, 0
     return bucket
   end
   bucket.tokens, bucket.since = tonumber(stored[2]), tonumber(stored[3])
   bucket.out, bucket.ends, bucket.born = tonumber(stored[4]), tonumber(stored[5]), stored[6]
+  bucket.waits = tonumber(stored[7])
   bucket.was = bucket.since * bucket.tick
+  bucket.stepped = at < bucket.since
   if bucket.ends > 0 and bucket.ends <= now then
     -- Leases that are over count as spent, each from its own end on; what was put by for strict checks goes back.
     local all, over = redis.call('HGETALL', KEYS[1]), {}
@@ -54,9 +58,18 @@ local function throttle_open(offered, now, record)
       local text = throttle_lease_text(lease)
       bucket.writes[#bucket.writes + 1] = lease.field
       bucket.writes[#bucket.writes + 1] = text
+      bucket.over[lease.field] = text
       if lease.field == record then bucket.record = text end
     end
   end
   throttle_refill(bucket, at)
+  -- Promises (takes ahead of time) not yet due: no more than were made, and no more than the debt.
+  bucket.promised, bucket.due = 0, 0
+  if bucket.tokens < 0 and stored[8] then
+    local count, due = string.match(stored[8], '^(%d+) (%d+)$')
+    if now < tonumber(due) then
+      bucket.promised, bucket.due = math.min(tonumber(count), math.ceil(-bucket.tokens / bucket.cost)), tonumber(due)
+    end
+  end
   return bucket
 end

@@ -10,7 +10,8 @@ local function throttle_save(bucket, now, record, text)
     redis.call('HSET', KEYS[1], 's', bucket.spec, 'b', bucket.born)
   end
   redis.call('HSET', KEYS[1], 't', string.format('%.0f', bucket.tokens), 'u', string.format('%.0f', bucket.since),
-    'o', string.format('%.0f', bucket.out), 'e', string.format('%.0f', bucket.ends), unpack(writes))
+    'o', string.format('%.0f', bucket.out), 'e', string.format('%.0f', bucket.ends),
+    'w', string.format('%.0f', bucket.waits), unpack(writes))
   if bucket.fresh or math.floor(bucket.was / 3600000000) ~= math.floor(now / 3600000000) then
     local day_ago = now / 1000000 - 90000
     local all, kept = redis.call('HGETALL', KEYS[1]), false

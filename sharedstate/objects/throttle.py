@@ -297,7 +297,7 @@ def _look(reply: list[Any]) -> BucketView | None:
                 who, old.taken + taken, old.held, old.lease_left, max(old.refused, refused), idle
             )
         else:
-            _, _, held, _, _, ends, spent, refused, _ = numbers
+            _, _, held, _, _, ends, spent, refused, *_ = numbers
             lasts = max(ends - now, 0) / 1e6 if held else 0.0
             found[who] = Holder(who, old.taken + spent, held, lasts, max(old.refused, refused), idle)
     holders = tuple(found[who] for who in sorted(found))

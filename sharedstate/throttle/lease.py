@@ -37,6 +37,8 @@ TURN = 0.01
 _LATE = 0.5
 #: From this many tokens on, more are fetched before they run out.
 _WORTH_FETCHING = 8
+#: Of a bucket this small, each token spent is reported at once.
+_SMALL = 64
 #: How much larger a lease may be than the one before.
 _GROWTH = 4
 
@@ -80,6 +82,7 @@ class LeasedBucket(Bucket):
         self._until = 0.0
         self._ahead = 0  # tokens booked, to be spent from _starts on
         self._starts = 0.0
+        self._again = 0.0  # before this time asking makes no sense
         self._low = -1
         self._seq = 0
         self._granted = 0
@@ -116,10 +119,11 @@ class LeasedBucket(Bucket):
             if self._here >= cost:
                 self._here -= cost
                 return self._decision(True, 0.0)
-            if self._ahead and self._here + self._ahead >= cost:
+            due = self._starts if self._ahead and self._here + self._ahead >= cost else self._again
+            if now < due:
                 self._refusals += cost
                 self._count(_LEASE, False)
-                return self._decision(False, self._starts - now)
+                return self._decision(False, due - now)
         return None
 
     def claim(self) -> bool:
@@ -179,14 +183,21 @@ class LeasedBucket(Bucket):
                 self._ahead -= min(void, self._ahead)
                 self._here = max(self._here - void, 0)
             wait = grant.wait / 1e6
-            if grant.wait and grant.tokens:
+            if not grant.tokens:
+                self._again = now + wait
+                wait = 0.0
+            elif wait:
                 self._ahead += grant.tokens
                 self._starts = now + wait
             else:
                 self._here += grant.tokens
             self._until = sent + wait + LEASE_TIME
             self._held = self._here + self._ahead
-            self._low = self._held // 2 if self._held >= _WORTH_FETCHING else -1
+            if self._held >= _WORTH_FETCHING:
+                self._low = self._held // 2
+            else:
+                # Of a small bucket, others wait for the news that these were spent.
+                self._low = 0 if self._burst <= _SMALL and self._held else -1
 
     def gave_up(self) -> None:
         """No answer came in time. What is held stays good until its deadline."""
@@ -204,11 +215,10 @@ class LeasedBucket(Bucket):
 
     def refuse(self, cost: int) -> Decision:
         """The lease was asked for and is not enough."""
-        now = awake_clock()
         with self.lock:
             self._refusals += cost
             self._count(_LEASE, False)
-            wait = self._starts - now if self._ahead else (cost - self._here - self._left) * self._interval
+            wait = (cost - self._here - self._ahead - self._left) * self._interval
             return self._decision(False, wait)
 
     def peek(self) -> Decision | None:
