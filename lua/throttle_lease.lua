@@ -18,9 +18,9 @@
 --   ARGV[12] share of the tokens left that one lease may take (0 to 1)
 --   ARGV[13] us from the time it may be spent from until the lease is over
 --
---   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until they may be spent (of none
---             granted: until asking again makes sense), tokens of the earlier lease that are still good, tokens left in the bucket, us until full, tokens ever granted,
---             birth, spec in force}
+--   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until all that is held may be
+--             spent, us until asking again makes sense, tokens of the earlier lease that are still good, tokens left in the
+--             bucket, us until full, tokens ever granted, birth, spec in force}
 --   Errors   none of our own
 
 --- @include "server_us"
@@ -34,7 +34,7 @@ local bucket = throttle_open(ARGV[1], now, field)
 local cost = bucket.cost
 local lease = throttle_lease_read(bucket.record)
 local seq, known, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local status = 1
+local status, again = 1, 0
 if seq < lease.seq then
   status = -1
 elseif seq > lease.seq then
@@ -67,7 +67,7 @@ elseif seq > lease.seq then
     bucket.tokens = math.max(bucket.tokens - owed * cost, floor)
   end
 
-  local wanted, grant, starts = tonumber(ARGV[10]), 0, now
+  local wanted, grant = tonumber(ARGV[10]), 0
   if wanted > 0 then
     local before = throttle_queue(bucket, field, lease, now)
     local available = math.floor(bucket.tokens / cost) - before
@@ -85,17 +85,20 @@ elseif seq > lease.seq then
       bucket.tokens = bucket.tokens - grant * cost
       bucket.out = bucket.out + grant
       lease.since, lease.till = 0, 0
-      if bucket.tokens < 0 then
-        starts = (bucket.since + math.ceil(-bucket.tokens / bucket.refill)) * bucket.tick
-      end
     else
-      starts = now + throttle_wait(bucket, lease, before, now)
+      again = throttle_wait(bucket, lease, before, now)
     end
   end
-  lease.seq, lease.last, lease.starts, lease.refused, lease.at = seq, grant, starts, tonumber(ARGV[8]), now / 1000000
+  -- All that is promised is covered when the debt is paid; what came back unexpectedly makes that earlier.
+  local covered = now
+  if bucket.tokens < 0 then
+    covered = (bucket.since + math.ceil(-bucket.tokens / bucket.refill)) * bucket.tick
+  end
+  if grant > 0 or covered < lease.starts then lease.starts = covered end
+  lease.seq, lease.last, lease.refused, lease.at = seq, grant, tonumber(ARGV[8]), now / 1000000
   lease.granted, lease.held = lease.granted + grant, lease.held + grant
   if lease.held > 0 then
-    lease.ends = (grant > 0 and starts or now) + ARGV[13]
+    lease.ends = math.max(lease.starts, now) + ARGV[13]
     if bucket.ends == 0 or lease.ends < bucket.ends then bucket.ends = lease.ends end
   end
   throttle_save(bucket, now, field, throttle_lease_text(lease))
@@ -103,6 +106,6 @@ end
 local missing = bucket.capacity - bucket.out * cost - bucket.tokens
 local full = missing > 0 and (bucket.since + math.ceil(missing / bucket.refill)) * bucket.tick - now or 0
 return {
-  status, lease.last, math.max(lease.starts - now, 0), math.max(lease.held - lease.last, 0),
+  status, lease.last, math.max(lease.starts - now, 0), again, math.max(lease.held - lease.last, 0),
   math.floor(bucket.tokens / cost), full, lease.granted, bucket.born, bucket.spec,
 }

@@ -73,7 +73,8 @@ class Grant(NamedTuple):
     Attributes:
         status: 1, or -1 when a newer request was answered before.
         tokens: granted now.
-        wait: µs until they may be spent.
+        wait: µs until all that is held may be spent.
+        again: µs until asking again makes sense, when nothing was granted.
         kept: tokens of the lease before that are still good.
         left: tokens in the bucket, negative when some are promised ahead.
         full: µs until the bucket is full.
@@ -85,6 +86,7 @@ class Grant(NamedTuple):
     status: int
     tokens: int
     wait: int
+    again: int
     kept: int
     left: int
     full: int

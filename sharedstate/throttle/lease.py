@@ -37,6 +37,8 @@ TURN = 0.01
 _LATE = 0.5
 #: From this many tokens on, more are fetched before they run out.
 _WORTH_FETCHING = 8
+#: What is this far ahead is asked for again meanwhile, seconds.
+_FAR = 1.0
 #: Of a bucket this small, each token spent is reported at once.
 _SMALL = 64
 #: How much larger a lease may be than the one before.
@@ -150,7 +152,9 @@ class LeasedBucket(Bucket):
             size = min(math.ceil(rate * AHEAD), self._size * _GROWTH)
             idle = leave or (not cost and not demand)
             back = held if idle else 0
-            want = 0 if idle else max(size - held, cost - self._here, 0)
+            # What is booked comes first: whoever has something coming does not book more.
+            booked = self._ahead and cost <= held
+            want = 0 if idle or booked else max(size - held, cost - self._here, 0)
             turn = max(math.ceil(min(self.spec.rate * self.turn, rate * AHEAD)), cost - held, 1)
             self._size = max(min(size, self.spec.burst), 1)
             if back:
@@ -183,14 +187,11 @@ class LeasedBucket(Bucket):
                 self._ahead -= min(void, self._ahead)
                 self._here = max(self._here - void, 0)
             wait = grant.wait / 1e6
-            if not grant.tokens:
-                self._again = now + wait
-                wait = 0.0
-            elif wait:
-                self._ahead += grant.tokens
-                self._starts = now + wait
-            else:
-                self._here += grant.tokens
+            self._again = now + grant.again / 1e6
+            self._ahead += grant.tokens
+            self._starts = now + wait
+            if not wait:
+                self._here, self._ahead = self._here + self._ahead, 0
             self._until = sent + wait + LEASE_TIME
             self._held = self._here + self._ahead
             if self._held >= _WORTH_FETCHING:
@@ -234,7 +235,9 @@ class LeasedBucket(Bucket):
         held = self._here + self._ahead
         if not held or self.asking or now >= self._until:
             return bool(self._owed) and not self.asking
-        return self._until - now < LEASE_TIME * _LATE
+        waits = max(self._starts if self._ahead else 0.0, self._again) - now
+        # Far ahead things may change: another spec, a reset, tokens given back.
+        return self._until - now < LEASE_TIME * _LATE or (waits > _FAR and now - self._asked > _FAR)
 
     def counts(self) -> dict[DecidedBy, Tally]:
         """As of every bucket; what a lease allowed is what was spent of it."""
