@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .results import FleetInfo, Member, NodeCounts, View
     from .specs import ObjectSpec
     from .throttle.decision import Decision
+    from .throttle.engine import ThrottleStats
     from .throttle.spec import ThrottleSpec
     from .throttle.sync import Throttle
 
@@ -33,6 +34,7 @@ __all__ = [
     "State",
     "Throttle",
     "ThrottleSpec",
+    "ThrottleStats",
     "View",
     "connect",
     "observe",
@@ -40,6 +42,7 @@ __all__ = [
 
 _HOMES = {
     "ThrottleSpec": "throttle.spec",
+    "ThrottleStats": "throttle.engine",
     "Throttle": "throttle.sync",
     "Decision": "throttle.decision",
     "BucketView": "objects.throttle",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -84,6 +86,7 @@ class AsyncThrottles:
         self._waiting: dict[LeasedBucket, asyncio.Event] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
+        _all.add(self)
 
     async def throttle(
         self, name: str, spec: str | ThrottleSpec, settings: dict[str, Any], *, define: bool = True
@@ -143,6 +146,12 @@ class AsyncThrottles:
             await asyncio.wait([self._keeper])
         with contextlib.suppress(ClosedError):
             await self.run(self.flows.settle(self.engine.leave()))
+        self.engine.close("the state was closed; connect again.")
+
+    def after_fork(self) -> None:
+        """In a forked child: leases are the parent's, and are not spent twice."""
+        self._closed = True
+        self.engine.close("the throttle belongs to the parent of this forked process; connect in the child.")
 
     def _tell(self, bucket: LeasedBucket) -> None:
         event = self._waiting.pop(bucket, None)
@@ -166,3 +175,14 @@ class AsyncThrottles:
             except Exception:  # noqa: BLE001 - the keeper must outlive everything; it tells and tries again
                 _log.exception("looking after throttles failed unexpectedly")
                 await asyncio.sleep(1.0)
+
+
+_all: weakref.WeakSet[AsyncThrottles] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for throttles in list(_all):
+        throttles.after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)

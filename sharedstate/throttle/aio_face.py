@@ -13,7 +13,7 @@ from sharedstate.objects.throttle import BucketView
 
 from .aio import AsyncThrottle, AsyncThrottles
 from .decision import Decision
-from .engine import ThrottleEngine
+from .engine import ThrottleEngine, ThrottleStats
 from .reading import change_flow, list_flow, reset_flow, view_flow
 from .spec import ThrottleSpec, parse_spec
 
@@ -82,6 +82,10 @@ class AsyncThrottling:
         """Fill a throttle's bucket; raises UnknownThrottleError."""
         view: BucketView = await self._run(reset_flow(self._keys, name))
         return view
+
+    def throttle_stats(self) -> ThrottleStats:
+        """What this process's throttles decided so far: numbers to export. No I/O."""
+        return self._throttles.engine.stats()
 
     @functools.cached_property
     def _throttles(self) -> AsyncThrottles:

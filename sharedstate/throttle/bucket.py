@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sharedstate.call import Call
 from sharedstate.clock import awake_clock
+from sharedstate.closing import ClosedLock
 from sharedstate.objects import throttle as calls
 from sharedstate.objects.throttle import How, Taken
 
@@ -61,7 +62,7 @@ class Bucket:
         self.spec = offered
         self.policy = policy
         self.timeout = timeout
-        self.lock = threading.Lock()
+        self.lock: threading.Lock | ClosedLock = threading.Lock()
         self.tallies = {decider: Tally() for decider in DecidedBy}
         self._members = members
         self._wire = offered.wire
@@ -71,6 +72,10 @@ class Bucket:
         self._owed = 0
         self._left = offered.burst
         self._share: Share | None = None
+
+    def close(self, reason: str) -> None:
+        """Refuse every later use with ClosedError."""
+        self.lock = ClosedLock(reason)
 
     # -- asking strictly -------------------------------------------------------------------------------------
 

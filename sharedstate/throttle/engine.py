@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from sharedstate.breaker import Breaker
 from sharedstate.call import Call
 from sharedstate.clock import awake_clock
-from sharedstate.errors import InvalidValueError, LinkError, UnknownThrottleError
+from sharedstate.errors import ClosedError, InvalidValueError, LinkError, UnknownThrottleError
 from sharedstate.keys import Keys
 from sharedstate.objects import throttle as calls
 
-from .bucket import Bucket
-from .decision import Decision, Mode, Policy
+from .bucket import Bucket, Tally
+from .decision import DecidedBy, Decision, Mode, Policy
 from .defaults import Defaults
 from .lease import TURN, LeasedBucket
 from .spec import ThrottleSpec, check_throttle_name, parse_spec
 
 E = TypeVar("E", Mode, Policy)
 
-__all__ = ["CARE_EVERY", "Claim", "ThrottleEngine", "tightest"]
+__all__ = ["CARE_EVERY", "Claim", "ThrottleEngine", "ThrottleStats", "tightest"]
 
 #: Leases are looked after this often, seconds.
 CARE_EVERY = 0.25
@@ -40,6 +41,25 @@ class Claim(NamedTuple):
     bucket: LeasedBucket
     call: Call[calls.Grant]
     owed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleStats:
+    """What the throttles of one process decided since it was connected.
+
+    Attributes:
+        decided: checks allowed and refused, by who decided; of leases, what was spent.
+        owed: tokens let pass while Redis was away that it was not told of yet.
+        failures: questions that Redis did not answer, or refused.
+        breaker_opened: times a primary was given up for a while.
+        last_error: sentence of the last failure, or "".
+    """
+
+    decided: Mapping[DecidedBy, Tally]
+    owed: int
+    failures: int
+    breaker_opened: int
+    last_error: str
 
 
 class ThrottleEngine:
@@ -68,6 +88,7 @@ class ThrottleEngine:
         self.breaker = Breaker()
         self.buckets: dict[str, Bucket] = {}
         self.leased: dict[str, LeasedBucket] = {}
+        self.closed = ""
         self.failures = 0
         self.last_error = ""
         #: One name for the whole life of this process: what it took outlives a rejoin of the member.
@@ -95,6 +116,8 @@ class ThrottleEngine:
         found = self.buckets.get(name)
         if found is not None:
             return found, False
+        if self.closed:
+            raise ClosedError(self.closed)
         check_throttle_name(name)
         offered = spec if isinstance(spec, ThrottleSpec) else parse_spec(spec)
         defaults = self.defaults
@@ -186,6 +209,22 @@ class ThrottleEngine:
         """The first sign of use of a throttle."""
         self._noted[name] = now
         return calls.note(self.keys, name, int(now))
+
+    def close(self, reason: str) -> None:
+        """Refuse every later use with ClosedError; what is leased lapses."""
+        self.closed = reason
+        for bucket in list(self.buckets.values()):
+            bucket.close(reason)
+
+    def stats(self) -> ThrottleStats:
+        """What this process's throttles decided so far."""
+        decided = {decider: Tally() for decider in DecidedBy}
+        for bucket in list(self.buckets.values()):
+            for decider, tally in bucket.counts().items():
+                decided[decider].allowed += tally.allowed
+                decided[decider].refused += tally.refused
+        owed = sum(bucket.owed for bucket in list(self.buckets.values()))
+        return ThrottleStats(decided, owed, self.failures, self.breaker.opened, self.last_error)
 
     def failed(self, error: LinkError) -> None:
         """Redis did not decide."""

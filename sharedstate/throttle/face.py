@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sharedstate.objects.throttle import BucketView
 
 from .decision import Decision
-from .engine import ThrottleEngine
+from .engine import ThrottleEngine, ThrottleStats
 from .reading import change_flow, list_flow, reset_flow, view_flow
 from .spec import ThrottleSpec, parse_spec
 from .sync import Throttle, Throttles
@@ -128,6 +128,10 @@ class Throttling:
         """
         view: BucketView = self._run(reset_flow(self._keys, name))
         return view
+
+    def throttle_stats(self) -> ThrottleStats:
+        """What this process's throttles decided so far: numbers to export. No I/O."""
+        return self._throttles.engine.stats()
 
     @functools.cached_property
     def _throttles(self) -> Throttles:

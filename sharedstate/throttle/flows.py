@@ -210,7 +210,8 @@ class ThrottleFlows:
                     self._tell(claim, grant)
                 if grant is None:
                     return bucket.decide_alone(cost, hint=self._hint(claim.call))[0]
-                return bucket.consider(cost) or bucket.refuse(cost)
+                decision = bucket.consider(cost)
+                return bucket.refuse(cost) if decision is None else decision
             left = until - time.monotonic()
             if left <= 0:
                 return bucket.decide_alone(cost)[0]

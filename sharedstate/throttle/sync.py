@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -111,6 +114,7 @@ class Throttles:
         self._keeper: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
+        _all.add(self)
 
     def throttle(
         self, name: str, spec: str | ThrottleSpec, settings: dict[str, Any], *, define: bool = True
@@ -164,10 +168,14 @@ class Throttles:
         keeper = self._keeper
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(1.0)
-        try:
+        with contextlib.suppress(ClosedError):
             self.run(self.flows.settle(self.engine.leave()))
-        except ClosedError:
-            return
+        self.engine.close("the state was closed; connect again.")
+
+    def after_fork(self) -> None:
+        """In a forked child: leases are the parent's, and are not spent twice."""
+        self._closed = True
+        self.engine.close("the throttle belongs to the parent of this forked process; connect in the child.")
 
     def _tell(self, _bucket: LeasedBucket) -> None:
         with self._settled:
@@ -194,3 +202,14 @@ class Throttles:
             except Exception:  # noqa: BLE001 - the keeper must outlive everything; it tells and tries again
                 _log.exception("looking after throttles failed unexpectedly")
                 time.sleep(1.0)
+
+
+_all: weakref.WeakSet[Throttles] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for throttles in list(_all):
+        throttles.after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)

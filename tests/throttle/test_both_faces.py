@@ -333,3 +333,35 @@ def test_a_rate_is_kept_over_an_outage(fleet: Fleet, cluster: LocalCluster) -> N
     cluster.flush_all()
     assert sum(bool(throttle.check()) for _ in range(20)) == 10
     assert throttle.spec == parse_spec("10/hr")
+
+
+def test_numbers_to_export(fleet: Fleet, url: str) -> None:
+    state = fleet.connect(url)
+    strict, leased = state.throttle("s", "3/hr"), state.throttle("l", "3/hr", mode="leased")
+    for _ in range(5):
+        strict.check(), leased.check()
+    stats = state.throttle_stats()
+    assert (stats.decided["redis"].allowed, stats.decided["redis"].refused) == (3, 2)
+    assert (stats.decided["lease"].allowed, stats.decided["lease"].refused) == (3, 2)
+    assert (stats.owed, stats.failures, stats.breaker_opened, stats.last_error) == (0, 0, 0, "")
+
+
+@modes
+def test_a_forked_child_spends_nothing_of_its_parent(url: str, mode: str) -> None:
+    import os
+
+    import sharedstate
+
+    with sharedstate.observe(url) as parent:
+        throttle = parent.throttle("foo", "1000/hr", mode=mode)
+        for _ in range(10):
+            assert throttle.check()
+        pid = os.fork()
+        if not pid:
+            try:
+                throttle.check()
+            except ClosedError as error:
+                os._exit(7 if "connect in the child" in str(error) else 8)
+            os._exit(9)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert throttle.check()
