@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sharedstate.call import Call, command, run_script
+from sharedstate.call import Call, command, key_slot, run_script
 from sharedstate.errors import InvalidThrottleError, ServerRefusedError
 from sharedstate.keys import THROTTLE_NAME_SHARDS, Keys
 from sharedstate.scripts import load_script
@@ -165,15 +165,15 @@ def take(
     wanted: int,
     how: int = How.ALL,
     longest: int = 0,
+    slot: int | None = None,
 ) -> Call[Taken]:
-    """Ask for tokens now. One round trip; never sent twice, for it would take twice."""
-    return run_script(
-        load_script("throttle_take"),
-        (key,),
-        (offered, who, born, known, refused, owed, wanted, int(how), longest),
-        decode=_taken,
-        resend=False,
-    )
+    """Ask for tokens now. One round trip; never sent twice, for it would take twice.
+
+    `slot` is the key's, for those who know it.
+    """
+    script = load_script("throttle_take")
+    args = (1, key, offered, who, born, known, refused, owed, wanted, int(how), longest)
+    return Call(args, key_slot(key) if slot is None else slot, _taken, False, script)
 
 
 def lease(
@@ -274,11 +274,11 @@ def stored_spec(wire: bytes) -> ThrottleSpec:
 
 
 def _taken(reply: list[Any]) -> Taken:
-    return Taken(*reply)
+    return Taken._make(reply)
 
 
 def _grant(reply: list[Any]) -> Grant:
-    return Grant(*reply)
+    return Grant._make(reply)
 
 
 def _look(reply: list[Any]) -> BucketView | None:

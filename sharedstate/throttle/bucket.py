@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sharedstate.call import Call
+from sharedstate.call import Call, key_slot
 from sharedstate.clock import awake_clock
 from sharedstate.closing import ClosedLock
 from sharedstate.objects import throttle as calls
@@ -67,6 +67,8 @@ class Bucket:
         self._members = members
         self._wire = offered.wire
         self._stored = self._wire.encode()
+        self._slot = key_slot(key)
+        self._refused = 0
         self._born = b""
         self._known = 0
         self._owed = 0
@@ -83,19 +85,10 @@ class Bucket:
         """The question, and what of the debt it carries; both go to `answered`."""
         with self.lock:
             owed = self._owed
-            refused = self._refused()
             call = calls.take(
-                self.key,
-                self._wire,
-                self.who,
-                self._born,
-                self._known,
-                refused,
-                owed,
-                wanted,
-                how,
-                int(longest * 1e6),
-            )
+                self.key, self._wire, self.who, self._born, self._known, self._refused, owed, wanted, how,
+                int(longest * 1e6), self._slot,
+            )  # fmt: skip
         return call, owed
 
     def answered(self, taken: Taken, owed: int, wanted: int) -> Decision:
@@ -200,6 +193,4 @@ class Bucket:
             tally.allowed += 1
         else:
             tally.refused += 1
-
-    def _refused(self) -> int:
-        return sum(tally.refused for tally in self.tallies.values())
+            self._refused += 1

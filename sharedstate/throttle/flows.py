@@ -27,7 +27,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """Carry out calls within so many seconds; resumed with their outcomes."""
 
@@ -81,11 +81,20 @@ class ThrottleFlows:
     def decide(self, bucket: Bucket, cost: int, until: float | None = None) -> Steps[Decision]:
         """A check that no lease at hand answers."""
         check_cost(cost, bucket.spec, bucket.name)
-        until = until or time.monotonic() + bucket.timeout
-        if isinstance(bucket, LeasedBucket):
+        if bucket.leased:
+            assert isinstance(bucket, LeasedBucket)
+            until = time.monotonic() + bucket.timeout if until is None else until
             return (yield from self._by_lease(bucket, cost, until))
-        decision, _ = yield from self._strictly(bucket, cost, until)
-        return decision
+        # `_strictly`, written out: this is the path of every strict check.
+        left = bucket.timeout if until is None else until - time.monotonic()
+        call, owed = bucket.ask(cost)
+        address = self._owner(call.slot)
+        if left > 0 and self.engine.breaker.allow(address):
+            (outcome,) = yield Ask((call,), left)
+            taken = self._heard(address, outcome)
+            if taken is not None:
+                return bucket.answered(taken, owed, cost)
+        return bucket.decide_alone(cost, hint=self._hint(call))[0]
 
     def peek(self, bucket: Bucket) -> Steps[Decision]:
         """What a check would be told."""

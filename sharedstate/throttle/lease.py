@@ -167,7 +167,7 @@ class LeasedBucket(Bucket):
             owed = self._owed
             call = calls.lease(
                 self.key, self._wire, self.who, self._lease_born, self._seq, self._granted, held, back,
-                self._refused(), owed, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
+                self._refused, owed, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
             )  # fmt: skip
         return call, owed
 
