@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +13,7 @@ from rich.text import Text
 from sharedstate.names import Block, parse_block
 from sharedstate.specs import Kind, ObjectSpec
 
+from .drawing import GAP, bar, cell, duration, new_table, number, share
 from .text import printable
 
 if TYPE_CHECKING:
@@ -28,50 +28,10 @@ __all__ = ["ROW_LIMIT", "info_table", "member_table", "object_table", "report_ta
 #: Rows a table shows when not told how many: more is scrolled past unread, and costs seconds to draw.
 ROW_LIMIT = 500
 
-_GAP = 2
 _BAR_MOST = 30
 _BAR_LEAST = 8
 _NODE_MOST = 14
 _ITEM_LEAST = 18
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-
-
-def _cell(text: str, style: str = "") -> Text:
-    return Text(printable(text), style=style)
-
-
-def _number(count: int) -> str:
-    return f"{count:,}"
-
-
-def bar(part: int, whole: int, width: int, *, ascii_only: bool) -> str:
-    """A bar of `width` columns at most, in eighths of a column; anything above zero is visible."""
-    if part <= 0 or whole <= 0:
-        return ""
-    if ascii_only:
-        return "#" * max(1, round(width * part / whole))
-    full, eighths = divmod(max(1, round(width * 8 * part / whole)), 8)
-    return "█" * full + (_EIGHTHS[eighths] if eighths else "")
-
-
-def share(part: int, whole: int) -> str:
-    """Per cent of the total, one decimal; what rounds to nothing says so."""
-    if whole <= 0:
-        return "-"
-    percent = 100 * part / whole
-    return "<0.1%" if 0 < percent < 0.05 else f"{percent:.1f}%"
-
-
-def _table(*, footer: bool = False) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        show_footer=footer,
-        pad_edge=False,
-        padding=(0, 0, 0, _GAP - 1),  # the box has a blank between two columns of its own
-        header_style="bold",
-        footer_style="bold",
-    )
 
 
 _COUNTED = {
@@ -84,7 +44,7 @@ _COUNTED = {
 
 def object_table(specs: Sequence[ObjectSpec]) -> RenderableType:
     """``shared list``."""
-    table = _table()
+    table = new_table()
     table.add_column("Object", overflow="fold")
     table.add_column("Kind", no_wrap=True)
     table.add_column("Connections", overflow="fold")
@@ -93,9 +53,9 @@ def object_table(specs: Sequence[ObjectSpec]) -> RenderableType:
     for spec in specs:
         counted = _COUNTED[spec.cls].format(by=spec.count_by)
         table.add_row(
-            _cell(spec.name, "bold"),
-            _cell(str(spec.kind)),
-            _cell(f"{counted}, group {spec.binding_group}" if spec.binding_group else counted),
+            cell(spec.name, "bold"),
+            cell(str(spec.kind)),
+            cell(f"{counted}, group {spec.binding_group}" if spec.binding_group else counted),
             str(spec.shards),
             f"{spec.max_delay:g} s or {spec.max_pending}",
         )
@@ -110,46 +70,46 @@ def report_table(report: Report, *, width: int, now: dt.datetime, ascii_only: bo
     """
     rows = list(report.rows)
     title = Text.assemble(
-        _cell(report.name, "bold"),
+        cell(report.name, "bold"),
         f"  {report.spec.kind}, view ",
-        _cell(report.label, "bold"),
+        cell(report.label, "bold"),
         f", {now:%Y-%m-%d %H:%M:%S}",
     )
     if not rows:
         return Text.assemble(title, "\n\nNothing to show: no count is above zero.")
     indents = _indents(rows) if report.spec.kind is Kind.CIDR_TREE else [0] * len(rows)
     item_width = max(len(printable(row.item)) + indent for row, indent in zip(rows, indents, strict=True))
-    count_width = max(len("Count"), len(_number(report.total)))
+    count_width = max(len("Count"), len(number(report.total)))
     node_width = [
-        max(min(len(printable(node)), _NODE_MOST), len(_number(total)))
+        max(min(len(printable(node)), _NODE_MOST), len(number(total)))
         for node, total in zip(report.nodes, report.node_totals, strict=True)
     ]
-    fixed = count_width + _GAP + len("100.0%") + _GAP
-    item_width = max(_ITEM_LEAST, min(item_width, width - fixed - _BAR_LEAST - _GAP))
+    fixed = count_width + GAP + len("100.0%") + GAP
+    item_width = max(_ITEM_LEAST, min(item_width, width - fixed - _BAR_LEAST - GAP))
     if report.nodes:
         # A few nodes beside a long name are worth more than the end of the name.
-        item_width = max(_ITEM_LEAST, min(item_width, width - fixed - _BAR_LEAST - 3 * (_NODE_MOST + _GAP)))
-    room = width - item_width - _GAP - fixed - _BAR_LEAST
+        item_width = max(_ITEM_LEAST, min(item_width, width - fixed - _BAR_LEAST - 3 * (_NODE_MOST + GAP)))
+    room = width - item_width - GAP - fixed - _BAR_LEAST
     shown = _fit(report, node_width, room)
     others = report.live - len(shown) if shown else 0
-    taken = sum(node_width[index] + _GAP for index in shown) + (_others_width(report) + _GAP if others else 0)
+    taken = sum(node_width[index] + GAP for index in shown) + (_others_width(report) + GAP if others else 0)
     bar_width = max(1, min(_BAR_MOST, room - taken + _BAR_LEAST))
 
-    table = _table(footer=True)
+    table = new_table(footer=True)
     table.add_column(
         "Block" if report.spec.kind is Kind.CIDR_TREE else "Name",
         "Total",
         overflow="fold",  # the one column that may wrap: rich narrows it when a name is longer than planned
     )
     table.add_column(
-        "Fleet" if report.nodes else "Count", _number(report.total), justify="right", no_wrap=True
+        "Fleet" if report.nodes else "Count", number(report.total), justify="right", no_wrap=True
     )
     table.add_column("Share", share(report.total, report.total), justify="right", no_wrap=True)
     table.add_column("", "", no_wrap=True, width=bar_width, style="cyan")
     for index in shown:
         table.add_column(
-            _cell(report.nodes[index]),
-            _number(report.node_totals[index]),
+            cell(report.nodes[index]),
+            number(report.node_totals[index]),
             justify="right",
             no_wrap=True,
             overflow="ellipsis",
@@ -157,26 +117,26 @@ def report_table(report: Report, *, width: int, now: dt.datetime, ascii_only: bo
         )
     if others:
         rest = report.total - sum(report.node_totals[index] for index in shown)
-        table.add_column(_others(others), _number(max(0, rest)), justify="right", no_wrap=True)
+        table.add_column(_others(others), number(max(0, rest)), justify="right", no_wrap=True)
     largest = max(row.total for row in rows)
     for row, indent in zip(rows, indents, strict=True):
         leader = max(row.nodes, default=0)
         cells: list[RenderableType] = [
-            _cell(" " * indent + row.item),
-            _number(row.total),
+            cell(" " * indent + row.item),
+            number(row.total),
             share(row.total, report.total),
             bar(row.total, largest, bar_width, ascii_only=ascii_only),
         ]
         cells += [_part(row.nodes[index], leader) for index in shown]
         if others:
             rest = row.total - sum(row.nodes[index] for index in shown)
-            cells.append(Text(_number(max(0, rest)), style="" if rest > 0 else "dim"))
+            cells.append(Text(number(max(0, rest)), style="" if rest > 0 else "dim"))
         table.add_row(*cells)
     parts: list[RenderableType] = [title, Text(), table]
     if report.matched > len(rows):
         parts.append(
             Text(
-                f"{_number(len(rows))} of {_number(report.matched)} rows; --top {report.matched} shows all.",
+                f"{number(len(rows))} of {number(report.matched)} rows; --top {report.matched} shows all.",
                 style="dim",
             )
         )
@@ -185,7 +145,7 @@ def report_table(report: Report, *, width: int, now: dt.datetime, ascii_only: bo
 
 def _part(count: int, leader: int) -> Text:
     """A node's count of a row; the node that has most of it stands out."""
-    return Text(_number(count), style="dim" if not count else "bold" if count == leader else "")
+    return Text(number(count), style="dim" if not count else "bold" if count == leader else "")
 
 
 def _others(nodes: int) -> str:
@@ -193,18 +153,18 @@ def _others(nodes: int) -> str:
 
 
 def _others_width(report: Report) -> int:
-    return max(len(_others(report.live)), len(_number(report.total)))
+    return max(len(_others(report.live)), len(number(report.total)))
 
 
 def _fit(report: Report, widths: Sequence[int], room: int) -> list[int]:
     """Which nodes get a column: those with the highest totals, in order of joining."""
-    if len(widths) < report.live or sum(widths) + _GAP * len(widths) > room:
-        room -= _others_width(report) + _GAP
+    if len(widths) < report.live or sum(widths) + GAP * len(widths) > room:
+        room -= _others_width(report) + GAP
     shown: list[int] = []
     for index in sorted(range(len(widths)), key=lambda index: -report.node_totals[index]):
-        if widths[index] + _GAP > room:
+        if widths[index] + GAP > room:
             break
-        room -= widths[index] + _GAP
+        room -= widths[index] + GAP
         shown.append(index)
     return sorted(shown)
 
@@ -236,7 +196,7 @@ def _holds(outer: Block, inner: Block) -> bool:
 
 def member_table(members: Sequence[Member], *, now: dt.datetime) -> RenderableType:
     """``membership``."""
-    table = _table()
+    table = new_table()
     table.add_column("Member", no_wrap=True)
     table.add_column("Type", no_wrap=True)
     table.add_column("Address", no_wrap=True)
@@ -245,28 +205,19 @@ def member_table(members: Sequence[Member], *, now: dt.datetime) -> RenderableTy
     table.add_column("Groups", overflow="fold")
     for member in members:
         table.add_row(
-            _cell(member.private_name, "bold"),
-            _cell(member.role),
-            _cell(member.address),
+            cell(member.private_name, "bold"),
+            cell(member.role),
+            cell(member.address),
             duration(now.timestamp() - member.joined),
-            _cell(member.version),
-            _cell(", ".join(member.groups)),
+            cell(member.version),
+            cell(", ".join(member.groups)),
         )
     return table
 
 
-def duration(seconds: float) -> str:
-    """A span of time in its largest unit, as in ``3 h``; clocks that disagree do not make it negative."""
-    seconds = max(0.0, seconds)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(seconds)} s"
-
-
 def info_table(info: FleetInfo, member: Member) -> RenderableType:
     """``info``."""
-    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table = Table.grid(padding=(0, GAP, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     leader = info.leader.node if info.leader else "nobody"
@@ -279,5 +230,5 @@ def info_table(info: FleetInfo, member: Member) -> RenderableType:
         ("Server", f"{info.server}, {info.topology}, port {info.server_port}"),
         ("Primaries", " ".join(info.primaries)),
     ):
-        table.add_row(name, _cell(value))
+        table.add_row(name, cell(value))
     return table

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 
 import pytest
-from sharedstate_cli.views.table import bar, duration, share
+from sharedstate_cli.views.drawing import bar, duration, share
 
 from .hands import DOMAINS, NOW, HandMadeObject, fleet, member, run
 
