@@ -14,7 +14,7 @@ from sharedstate.objects.throttle import BucketView
 from .aio import AsyncThrottle, AsyncThrottles
 from .decision import Decision
 from .engine import ThrottleEngine, ThrottleStats
-from .reading import change_flow, list_flow, reset_flow, view_flow
+from .reading import change_flow, check_flow, list_flow, names_flow, reset_flow, view_flow
 from .spec import ThrottleSpec, parse_spec
 
 if TYPE_CHECKING:
@@ -67,10 +67,24 @@ class AsyncThrottling:
         found: dict[str, BucketView] = await self._run(list_flow(self._keys, match))
         return found
 
+    async def throttle_names(self) -> list[str]:
+        """Names of the throttles in use lately, sorted."""
+        found: list[str] = await self._run(names_flow(self._keys))
+        return found
+
     async def throttle_view(self, name: str) -> BucketView:
         """One throttle as it is now; raises UnknownThrottleError."""
         view: BucketView = await self._run(view_flow(self._keys, name))
         return view
+
+    async def check_throttle(
+        self, name: str, spec: str | ThrottleSpec | None = None, *, cost: int = 1, peek: bool = False
+    ) -> Decision:
+        """Check once, strictly, for programs that end afterwards; as `sharedstate.Observer.check_throttle`."""
+        decision: Decision = await self._run(
+            check_flow(self._keys, self.node, name, spec, cost, peek, int(time.time()))
+        )
+        return decision
 
     async def set_throttle(self, name: str, spec: str | ThrottleSpec) -> BucketView:
         """Give a throttle another spec for the whole fleet; errors as for `sharedstate.Observer.set_throttle`."""

@@ -13,7 +13,7 @@ from sharedstate.objects.throttle import BucketView
 
 from .decision import Decision
 from .engine import ThrottleEngine, ThrottleStats
-from .reading import change_flow, list_flow, reset_flow, view_flow
+from .reading import change_flow, check_flow, list_flow, names_flow, reset_flow, view_flow
 from .spec import ThrottleSpec, parse_spec
 from .sync import Throttle, Throttles
 
@@ -98,6 +98,11 @@ class Throttling:
         found: dict[str, BucketView] = self._run(list_flow(self._keys, match))
         return found
 
+    def throttle_names(self) -> list[str]:
+        """Names of the throttles in use lately, sorted. One round trip."""
+        found: list[str] = self._run(names_flow(self._keys))
+        return found
+
     def throttle_view(self, name: str) -> BucketView:
         """One throttle as it is now: what is left, and who took what. One round trip.
 
@@ -106,6 +111,32 @@ class Throttling:
         """
         view: BucketView = self._run(view_flow(self._keys, name))
         return view
+
+    def check_throttle(
+        self, name: str, spec: str | ThrottleSpec | None = None, *, cost: int = 1, peek: bool = False
+    ) -> Decision:
+        """Check once, strictly, for programs that end afterwards. One round trip, two without a spec.
+
+        Use `throttle` for everything that lives longer: it keeps the spec, can lease, and has a policy for when Redis
+        does not answer. Here the error says so.
+
+        Args:
+            name: as for `throttle`.
+            spec: what the throttle is made with if the fleet has none; None asks for one that is there.
+            cost: tokens.
+            peek: take nothing and make nothing, only tell what a check would be told; `retry_after` may then be too
+                long by the time one token takes to come back.
+
+        Raises:
+            InvalidThrottleError: the spec is none.
+            InvalidValueError: cost is not a whole number from 1 to the bucket's capacity.
+            UnknownThrottleError: no spec was given, and the fleet has no such throttle.
+            LinkError: Redis did not decide; after an `AmbiguousError` the tokens may be taken.
+        """
+        decision: Decision = self._run(
+            check_flow(self._keys, self.node, name, spec, cost, peek, int(time.time()))
+        )
+        return decision
 
     def set_throttle(self, name: str, spec: str | ThrottleSpec) -> BucketView:
         """Give a throttle another spec for the whole fleet, at once; what was spent stays spent. Three round trips.

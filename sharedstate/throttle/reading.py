@@ -10,11 +10,12 @@ from sharedstate.call import Call, Flow, only
 from sharedstate.errors import LinkError, UnknownThrottleError
 from sharedstate.keys import THROTTLE_NAME_SHARDS, Keys
 from sharedstate.objects import throttle as calls
-from sharedstate.objects.throttle import BucketView
+from sharedstate.objects.throttle import BucketView, Taken
 
-from .spec import ThrottleSpec, check_throttle_name
+from .decision import DecidedBy, Decision
+from .spec import ThrottleSpec, check_cost, check_throttle_name, parse_spec
 
-__all__ = ["change_flow", "list_flow", "names_flow", "reset_flow", "view_flow"]
+__all__ = ["change_flow", "check_flow", "list_flow", "names_flow", "reset_flow", "view_flow"]
 
 #: Buckets looked at in one go.
 _AT_ONCE = 500
@@ -77,6 +78,44 @@ def reset_flow(keys: Keys, name: str) -> Flow[BucketView]:
     if left is None:
         raise UnknownThrottleError(name, (yield from names_flow(keys)))
     return (yield from view_flow(keys, name))
+
+
+def check_flow(
+    keys: Keys, node: str, name: str, spec: str | ThrottleSpec | None, cost: int, peek: bool, now: int
+) -> Flow[Decision]:
+    """One check by somebody who does not stay: Redis decides, or an error says why not.
+
+    One round trip, two without a spec.
+
+    All such checks of a node are kept in one record, so a hook that starts a process for each check does not fill
+    the bucket's hash with processes that are gone.
+
+    Raises:
+        InvalidThrottleError, InvalidValueError: the spec is none, or the bucket never has so many tokens.
+        UnknownThrottleError: no spec was given, and the fleet has no such throttle.
+        LinkError: Redis did not decide; after an `AmbiguousError` the tokens may be taken.
+    """
+    if spec is None:
+        offered = (yield from view_flow(keys, name)).spec
+    else:
+        offered = spec if isinstance(spec, ThrottleSpec) else parse_spec(spec)
+    check_cost(cost, offered, check_throttle_name(name))
+    asked: list[Call[Any]] = [
+        calls.take(keys.bucket(name), offered.wire, f"{node}#console", b"", 0, 0, 0, 0 if peek else cost)
+    ]
+    if not peek:  # a look makes no throttle, so there is no name to note
+        asked.append(calls.note(keys, name, now))
+    taken: Taken = (yield from _all(asked))[0]
+    valid = calls.stored_spec(taken.spec)
+    allowed = taken.left >= cost if peek else taken.got >= cost
+    if not allowed:
+        # It was asked with another spec than the one in force: nothing was taken, and never will be.
+        check_cost(cost, valid, name)
+    wait = 0.0 if allowed else taken.wait / 1e6
+    if peek and not allowed:
+        # The script tells when the first token is there; the next ones come at most an interval apart.
+        wait += (cost - max(taken.left, 1)) * valid.interval
+    return Decision(allowed, valid.limit, taken.left, wait, taken.full / 1e6, DecidedBy.REDIS, name)
 
 
 def _all(wanted: Sequence[Call[Any]]) -> Flow[list[Any]]:
