@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sharedstate.observer import Observer
 
-__all__ = ["complete_node", "complete_object", "complete_view"]
+__all__ = ["complete_node", "complete_object", "complete_throttle", "complete_view"]
 
 #: Seconds after which the shell gets no names: a key press must not hang.
 PATIENCE = 0.5
@@ -57,6 +57,11 @@ def complete_node(context: click.Context, _: click.Parameter, incomplete: str) -
     from .report import live_nodes
 
     return _items(_names(context, lambda observer: list(live_nodes(observer))), incomplete)
+
+
+def complete_throttle(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of throttles in use lately."""
+    return _items(_names(context, lambda observer: observer.throttle_names()), incomplete)
 
 
 def complete_view(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from sharedstate.errors import SharedStateError
+from sharedstate.errors import SharedStateError, UnknownThrottleError
 
-__all__ = ["NotAMemberError"]
+__all__ = ["NotAMemberError", "NothingToSetError"]
 
 _NAMED = 12
 
@@ -32,3 +32,14 @@ class NotAMemberError(SharedStateError):
             hint = "no node is live there, start one or name another --cluster."
         super().__init__(f"node {node!r} has no live member in cluster {cluster!r}: {hint}")
         self.node = node
+
+
+class NothingToSetError(SharedStateError):
+    """A spec is to be set for a throttle that the fleet does not have.
+
+    Args:
+        error: what the look for it ended with.
+    """
+
+    def __init__(self, error: UnknownThrottleError) -> None:
+        super().__init__(f"{error} To make a new one, add --create.")

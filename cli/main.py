@@ -22,6 +22,7 @@ PROGRAM = "sharedstate-cli"
 #: What the reference types after ``cluster``.
 CLUSTER_COMMANDS = {
     "shared": Entry("shared:shared", "List shared objects and show what they hold."),
+    "throttle": Entry("throttle:throttle", "Look at throttles, ask them, and change them."),
     "membership": Entry("membership:membership", "List the live members of the fleet."),
     "info": Entry("info:info", "Show where this node is connected and who leads."),
     "nodename": Entry("info:nodename", "Show the name of this node."),

@@ -14,7 +14,7 @@ import click
 
 from .context import Environment
 
-__all__ = ["FORMATS", "connection_options", "example", "format_option", "node_option"]
+__all__ = ["FORMATS", "connection_options", "example", "format_option", "node_option", "view_of"]
 
 FORMATS = ("table", "plain", "json", "csv")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,3 +92,18 @@ def format_option(function: F) -> F:
         callback=_check_environment,
         help="How to print.  [env: SHAREDSTATE_FORMAT; default: table on a terminal, else plain]",
     )(function)
+
+
+def view_of(view: tuple[str, ...], node: str | None, noun: str = "object") -> str | None:
+    """The node whose view ``[from NODE]`` or ``--node`` means, None for the fleet's.
+
+    Raises:
+        click.UsageError: the words are others, or two nodes are named.
+    """
+    if not view:
+        return node
+    if len(view) != 2 or view[0].lower() != "from":
+        raise click.UsageError(f"after the {noun}'s name comes 'from NODE', not {' '.join(view)!r}.")
+    if node is not None and node != view[1]:
+        raise click.UsageError(f"two nodes are asked for, {view[1]!r} and {node!r}: name one.")
+    return view[1]

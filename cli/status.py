@@ -12,7 +12,7 @@ from typing import Self
 
 from sharedstate import errors
 
-from .errors import NotAMemberError
+from .errors import NotAMemberError, NothingToSetError
 from .views.text import printable
 
 __all__ = ["ExitStatus", "explain"]
@@ -41,6 +41,7 @@ class ExitStatus(enum.IntEnum):
     UNSUITABLE = 8, "the server cannot serve: not Redis, too old, evicting keys, slots uncovered"
     REFUSED_CALL = 9, "the server refused the call"
     LOCAL_CLUSTER = 10, "the local cluster could not be started, found or stopped"
+    THROTTLED = 11, "the throttle refused (throttle check)"
     INTERRUPTED = 130, "ended by Ctrl-C"
 
 
@@ -50,6 +51,7 @@ _STATUSES: dict[type[BaseException], ExitStatus] = {
     errors.ShardMismatchError: ExitStatus.CONFIGURATION,
     errors.UnknownNameError: ExitStatus.UNKNOWN_NAME,
     NotAMemberError: ExitStatus.UNKNOWN_NAME,
+    NothingToSetError: ExitStatus.UNKNOWN_NAME,
     errors.InvalidValueError: ExitStatus.INVALID_VALUE,
     errors.LinkError: ExitStatus.UNREACHABLE,
     errors.AuthenticationError: ExitStatus.REFUSED_LOGIN,

@@ -23,7 +23,7 @@ __all__ = ["completion"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @pass_environment
 def completion(environment: Environment, shell: str) -> None:
-    """Print the completion script of a shell: commands, options, and the names of live objects and nodes.
+    """Print the completion script of a shell: commands, options, names of objects, throttles and nodes.
 
     Names come from the fleet that SHAREDSTATE_URL, SHAREDSTATE_CONFIG or the options typed so far point to;
     when it does not answer in half a second there are none.

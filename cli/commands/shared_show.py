@@ -10,7 +10,7 @@ import click
 
 from ..complete import complete_node, complete_object, complete_view
 from ..context import Environment, pass_environment
-from ..options import connection_options, example, format_option
+from ..options import connection_options, example, format_option, view_of
 from ..report import Report, Selection, collect
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def shared_show(
     A tree has a row for each block at which the known addresses branch, with the sum of what is below it.
     outbound_domain means outbound_domains.
     """
-    node = _view_of(view, node)
+    node = view_of(view, node)
     columns = tuple(part for part in (nodes or "").split(",") if part)
     if node is not None and (by_node or columns):
         raise click.UsageError("one node's view has no columns for nodes: leave out 'from NODE'.")
@@ -121,17 +121,6 @@ def shared_show(
             _show(environment, selection, ask)
         else:
             _watch(environment, watch, selection, ask)
-
-
-def _view_of(view: tuple[str, ...], node: str | None) -> str | None:
-    """The node whose view is meant, None for the fleet's."""
-    if not view:
-        return node
-    if len(view) != 2 or view[0].lower() != "from":
-        raise click.UsageError(f"after the object's name comes 'from NODE', not {' '.join(view)!r}.")
-    if node is not None and node != view[1]:
-        raise click.UsageError(f"two nodes are asked for, {view[1]!r} and {node!r}: name one.")
-    return view[1]
 
 
 def _show(environment: Environment, selection: Selection, ask: Callable[[Selection], Report]) -> None:

@@ -6,16 +6,19 @@ import datetime as dt
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import pytest
 from sharedstate_cli.context import Environment
 
-from sharedstate.errors import UnknownObjectError
+from sharedstate.errors import UnknownObjectError, UnknownThrottleError
+from sharedstate.objects.throttle import BucketView, Holder
 from sharedstate.results import FleetInfo, Member, NodeCounts, View
 from sharedstate.specs import ObjectSpec
+from sharedstate.throttle.spec import parse_spec
 
 NOW = dt.datetime(2024, 5, 17, 14, 5, 9, tzinfo=dt.UTC)
 
@@ -42,6 +45,42 @@ DOMAIN_NODES = {
     "relay-0-3": {"omniti.com": 5, "yahoo.com": 35},
 }
 PIDS = {"relay-0-1": 12137, "relay-0-2": 48616, "relay-0-3": 7}
+
+
+def bucket(spec: str = "30/min", left: int | None = None, *holders: Holder, **changes: Any) -> BucketView:
+    found = parse_spec(spec)
+    values: dict[str, Any] = {
+        "spec": found,
+        "left": found.burst if left is None else left,
+        "leased": sum(holder.held for holder in holders),
+        "reset_after": 0.0,
+        "by_hand": False,
+        "at": 1_700_000_000.0,
+        "holders": holders,
+    }
+    return BucketView(**(values | changes))
+
+
+#: Throttles as the console's manual shows them.
+BUCKETS = {
+    "tenant:7": bucket(
+        "30/min",
+        0,
+        Holder("relay-0-1#411#6f1c", taken=19, refused=12, idle=1.2),
+        Holder("relay-0-2#97#b0a2", taken=11, idle=40.0),
+        reset_after=59.2,
+    ),
+    "domain:yahoo.com": bucket(
+        "1000/hr",
+        853,
+        Holder("relay-0-1#411#6f1c", taken=41, held=64, lease_left=2.31, refused=3),
+        Holder("relay-0-1#412#11d0", taken=20, idle=7200.0),
+        Holder("relay-0-2#97#b0a2", taken=12, held=16, lease_left=1.9),
+        reset_after=241.2,
+        by_hand=True,
+    ),
+    "tenant:9": bucket("1000/hr,max_burst=50", 50),
+}
 
 
 def member(node: str, pid: int = 1, **changes: Any) -> Member:
@@ -95,6 +134,7 @@ class HandMadeObserver:
     cluster: str = "ec_cluster"
     error: Exception | None = None
     told: int = 1
+    buckets: dict[str, BucketView] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +178,24 @@ class HandMadeObserver:
     def reset(self, node: str | None = None) -> int:
         return self.told
 
+    def throttles(self, match: str | None = None) -> dict[str, BucketView]:
+        if self.error:
+            raise self.error
+        return {name: view for name, view in self.buckets.items() if match is None or fnmatch(name, match)}
+
+    def throttle_names(self) -> list[str]:
+        return sorted(self.throttles())
+
+    def throttle_view(self, name: str) -> BucketView:
+        if name not in self.throttles():
+            raise UnknownThrottleError(name, self.buckets)
+        return self.buckets[name]
+
+    def reset_throttle(self, name: str) -> BucketView:
+        view = self.throttle_view(name)
+        self.buckets[name] = replace(view, left=view.spec.burst - view.leased, reset_after=0.0)
+        return self.buckets[name]
+
 
 def fleet(**changes: Any) -> HandMadeObserver:
     values: dict[str, Any] = {
@@ -147,6 +205,7 @@ def fleet(**changes: Any) -> HandMadeObserver:
             HandMadeObject(DOMAINS, DOMAIN_NODES),
         ],
         "live": [member(node, pid) for node, pid in PIDS.items()],
+        "buckets": dict(BUCKETS),
     }
     return HandMadeObserver(**(values | changes))
 
@@ -155,11 +214,17 @@ class HandMadeEnvironment(Environment):
     """An environment that catches its output and asks `observer`."""
 
     def __init__(
-        self, observer: HandMadeObserver | None = None, *, tty: bool = False, width: int = 80
+        self,
+        observer: HandMadeObserver | None = None,
+        *,
+        tty: bool = False,
+        width: int = 80,
+        stdin: TextIO | None = None,
     ) -> None:
         self.caught = io.StringIO()
         self.caught_messages = io.StringIO()
         super().__init__(
+            stdin=stdin or io.StringIO(),
             stdout=self.caught,
             stderr=self.caught_messages,
             environ={},
@@ -182,12 +247,16 @@ class HandMadeEnvironment(Environment):
 
 
 def run(
-    *args: str, observer: HandMadeObserver | None = None, tty: bool = False, width: int = 80
+    *args: str,
+    observer: HandMadeObserver | None = None,
+    tty: bool = False,
+    width: int = 80,
+    stdin: TextIO | None = None,
 ) -> tuple[int, HandMadeEnvironment]:
     """Run one command and give back its status and its environment."""
     from sharedstate_cli.main import cli
 
-    environment = HandMadeEnvironment(observer, tty=tty, width=width)
+    environment = HandMadeEnvironment(observer, tty=tty, width=width, stdin=stdin)
     with pytest.raises(SystemExit) as leave:
         cli.main(list(args), obj=environment)
     assert isinstance(leave.value.code, int)

@@ -37,6 +37,14 @@ def test_objects_and_nodes():
         assert suggested(*show, "inbound_cidr", "--node", "relay-0-3") == ["relay-0-3"]
 
 
+def test_throttles():
+    for words in (("show",), ("check",), ("set",), ("watch",), ("list",), ("reset", "tenant:7")):
+        assert suggested("throttle", *words, "tenant:") == ["tenant:7", "tenant:9"]
+    assert suggested("cluster", "throttle", "show", "tenant:7", "") == ["from"]
+    assert suggested("throttle", "show", "tenant:7", "from", "relay-0-2") == ["relay-0-2"]
+    assert suggested("throttle", "w") == ["watch"]
+
+
 def test_names_that_could_not_be_typed_are_left_out():
     observer = fleet(live=[member("relay\x1b[2J"), member("relay-1")])
     assert suggested("shared", "show", "x", "from", "", observer=observer) == ["relay-1"]

@@ -12,7 +12,7 @@ import click
 import pytest
 from sharedstate_cli import main as console
 from sharedstate_cli.context import Environment
-from sharedstate_cli.errors import NotAMemberError
+from sharedstate_cli.errors import NotAMemberError, NothingToSetError
 from sharedstate_cli.lazy import LazyGroup
 from sharedstate_cli.main import cli
 from sharedstate_cli.options import FORMATS
@@ -26,6 +26,7 @@ FOLDER = Path(console.__file__).parent
 OWN = (
     "cluster",
     "shared",
+    "throttle",
     "membership",
     "info",
     "nodename",
@@ -101,6 +102,20 @@ def test_a_group_without_a_command_lists_its_commands_as_an_error():
         (("shared", "show", "x", "--watch", "--format", "csv"), "csv has one header only"),
         (("shared", "show", "x", "--top", "0"), "'--top': 0 is not in the range x>=1."),
         (("shared", "show", "x", "--watch", "0"), "0.0 is not in the range x>=0.1."),
+        (("throttle", "show", "x", "of", "y"), "after the throttle's name comes 'from NODE', not 'of y'."),
+        (("throttle", "reset"), "which throttles? Name them, or say --all."),
+        (("throttle", "reset", "x", "--all"), "--all means every throttle: leave out 'x'."),
+        (("throttle", "reset", "--all"), "there is no terminal to ask on"),
+        (("throttle", "watch", "x", "--format", "csv"), "csv has one header only"),
+        (("throttle", "watch", "x", "--top", "3"), "one throttle's nodes come in one order"),
+        (
+            ("throttle", "watch", "x", "soon"),
+            "after the pattern or name comes a number of seconds, not 'soon'.",
+        ),
+        (("throttle", "watch", "x", "1", "y"), "a pattern or name and a number of seconds are all"),
+        (("throttle", "watch", "0.01"), "0.01 is not a number of seconds to wait: give 0.1 to 86400."),
+        (("throttle", "check", "x", "--cost", "0"), "'--cost': 0 is not in the range x>=1."),
+        (("throttle", "set", "x"), "missing argument 'SPEC'."),
         (("--timeout", "soon", "info"), "'--timeout': 'soon' is not a valid float range."),
         (("info", "--format", "xml"), "'xml' is not one of 'table', 'plain', 'json', 'csv'."),
         (("info", "--nod"), "no such option"),
@@ -190,6 +205,7 @@ EXPECTED = {
     errors.UnknownNodeError("x", []): ExitStatus.UNKNOWN_NAME,
     errors.UnknownThrottleError("x", []): ExitStatus.UNKNOWN_NAME,
     NotAMemberError("x", "c", []): ExitStatus.UNKNOWN_NAME,
+    NothingToSetError(errors.UnknownThrottleError("x", [])): ExitStatus.UNKNOWN_NAME,
     errors.InvalidAddressError("x"): ExitStatus.INVALID_VALUE,
     errors.InvalidUrlError("x"): ExitStatus.INVALID_VALUE,
     errors.InvalidThrottleError("x"): ExitStatus.INVALID_VALUE,
@@ -351,12 +367,27 @@ def test_the_manual_agrees():
         assert re.search(rf"^#+ .*\b{name}\b|`{name}`", manual, re.MULTILINE | re.IGNORECASE), name
     for option in COMMANDS["shared show"].params:
         assert isinstance(option, click.Argument) or f"`{option.opts[0]}" in manual, option.name
-    for transcript in ("shared_list", "show_inbound_cidr_from_relay-0-1", "info", "nodeaddr"):
+    for path, command in COMMANDS.items():
+        if path.startswith("throttle ") and path != "throttle help":
+            assert f"### {path}" in manual
+            for option in command.params:
+                assert isinstance(option, click.Argument) or f"`{option.opts[0]}" in manual, (
+                    path,
+                    option.name,
+                )
+    for transcript in (
+        "shared_list",
+        "show_inbound_cidr_from_relay-0-1",
+        "info",
+        "nodeaddr",
+        "throttle_show",
+        "throttle_reset",
+    ):
         assert golden(transcript) in manual
 
 
 def test_one_implementation_under_two_names():
     cluster = COMMANDS["cluster"]
-    for name in ("shared", "membership", "info", "nodename", "nodeaddr", "reset"):
+    for name in ("shared", "throttle", "membership", "info", "nodename", "nodeaddr", "reset"):
         assert cluster.entries[name].load() is cli.entries[name].load()
     assert isinstance(COMMANDS["cluster shared show"], click.Command)

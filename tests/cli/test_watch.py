@@ -2,28 +2,9 @@
 
 import json
 
-import pytest
-from sharedstate_cli import watch
-
 from sharedstate.errors import UnreachableError
 
 from .hands import HandMadeObserver, fleet, run
-
-
-@pytest.fixture
-def rounds(monkeypatch):
-    """Ctrl-C comes in the third wait; in those before, whatever the test puts here."""
-    happens = [lambda: None, lambda: None]
-    waited = []
-
-    def sleep(seconds):
-        waited.append(seconds)
-        if not happens:
-            raise KeyboardInterrupt
-        happens.pop(0)()
-
-    monkeypatch.setattr(watch.time, "sleep", sleep)
-    return happens, waited
 
 
 def test_plain_blocks_end_with_ctrl_c(rounds):
