@@ -115,7 +115,9 @@ class Throttling:
     def check_throttle(
         self, name: str, spec: str | ThrottleSpec | None = None, *, cost: int = 1, peek: bool = False
     ) -> Decision:
-        """Check once, strictly, for programs that end afterwards. One round trip, two without a spec.
+        """Check once, strictly, for programs that end afterwards. One round trip.
+
+        One more without a spec, for more than one token, and for the first check of a node.
 
         Use `throttle` for everything that lives longer: it keeps the spec, can lease, and has a policy for when Redis
         does not answer. Here the error says so.

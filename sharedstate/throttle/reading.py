@@ -10,7 +10,7 @@ from sharedstate.call import Call, Flow, only
 from sharedstate.errors import LinkError, UnknownThrottleError
 from sharedstate.keys import THROTTLE_NAME_SHARDS, Keys
 from sharedstate.objects import throttle as calls
-from sharedstate.objects.throttle import BucketView, Taken
+from sharedstate.objects.throttle import BucketView
 
 from .decision import DecidedBy, Decision
 from .spec import ThrottleSpec, check_cost, check_throttle_name, parse_spec
@@ -85,7 +85,7 @@ def check_flow(
 ) -> Flow[Decision]:
     """One check by somebody who does not stay: Redis decides, or an error says why not.
 
-    One round trip, two without a spec.
+    One round trip; two without a spec, for more than one token, or for the first check of a node.
 
     All such checks of a node are kept in one record, so a hook that starts a process for each check does not fill
     the bucket's hash with processes that are gone.
@@ -100,16 +100,20 @@ def check_flow(
     else:
         offered = spec if isinstance(spec, ThrottleSpec) else parse_spec(spec)
     check_cost(cost, offered, check_throttle_name(name))
-    asked: list[Call[Any]] = [
+    if spec is not None and cost > 1 and not peek:
+        # The spec in force decides how many can be had; asking for more would queue for what never comes.
+        _, offered = yield from only(calls.define(keys, name, offered))
+        check_cost(cost, offered, name)
+    taken = yield from only(
         calls.take(keys.bucket(name), offered.wire, f"{node}#console", b"", 0, 0, 0, 0 if peek else cost)
-    ]
-    if not peek:  # a look makes no throttle, so there is no name to note
-        asked.append(calls.note(keys, name, now))
-    taken: Taken = (yield from _all(asked))[0]
+    )
+    if 0 < taken.got == taken.total:
+        # The first of this record: the throttle may be new. The decision stands, whatever becomes of the note.
+        yield [calls.note(keys, name, now)]
     valid = calls.stored_spec(taken.spec)
     allowed = taken.left >= cost if peek else taken.got >= cost
     if not allowed:
-        # It was asked with another spec than the one in force: nothing was taken, and never will be.
+        # A look does not learn the spec in force beforehand.
         check_cost(cost, valid, name)
     wait = 0.0 if allowed else taken.wait / 1e6
     if peek and not allowed:

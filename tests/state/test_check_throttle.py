@@ -4,8 +4,18 @@ import pytest
 
 import sharedstate
 from sharedstate import aio
-from sharedstate.errors import InvalidThrottleError, InvalidValueError, LinkError, UnknownThrottleError
+from sharedstate.errors import (
+    InvalidThrottleError,
+    InvalidValueError,
+    LinkError,
+    UnknownThrottleError,
+    UnreachableError,
+)
+from sharedstate.keys import Keys
+from sharedstate.objects.throttle import Taken
 from sharedstate.throttle.decision import DecidedBy
+from sharedstate.throttle.reading import check_flow
+from sharedstate.throttle.spec import parse_spec
 
 
 def test_takes_until_nothing_is_left(url):
@@ -83,6 +93,25 @@ def test_no_policy_decides_when_redis_is_away(cluster):
         finally:
             for node in cluster.nodes:
                 cluster.resume(node)
+
+
+def test_a_decision_stands_without_its_note():
+    """The list of names is in another slot, whose primary may be away."""
+    spec = parse_spec("3/hr")
+    flow = check_flow(Keys("c"), "desk", "t", spec, 1, False, 1_700_000_000)
+    (take,) = next(flow)
+    assert not take.resend
+    (note,) = flow.send([Taken(1, 2, 0, 0, 1, b"1", spec.wire.encode())])
+    assert note.slot != take.slot
+    with pytest.raises(StopIteration) as end:
+        flow.send([UnreachableError("nobody there.")])
+    assert end.value.value.allowed
+    # Later ones have nothing to note.
+    flow = check_flow(Keys("c"), "desk", "t", spec, 1, False, 1_700_000_000)
+    next(flow)
+    with pytest.raises(StopIteration) as end:
+        flow.send([Taken(1, 1, 0, 0, 2, b"1", spec.wire.encode())])
+    assert end.value.value.remaining == 1
 
 
 async def test_asyncio_has_the_same(url):
