@@ -23,7 +23,7 @@ from _load import Command, Pipe, Publisher, clustered_v4, clustered_v6, domains,
 
 from sharedstate import cidr
 from sharedstate.local import LocalCluster
-from sharedstate.objects.store import gauge_field, shard_of_field
+from sharedstate.objects.fields import gauge_field, shard_of_field
 from sharedstate.specs import Kind, ObjectSpec
 
 TARGET = 2.0

@@ -14,8 +14,9 @@ from .errors import InvalidValueError
 from .link.sync import Link
 from .member import bury_flow, reap_overdue
 from .objects import fleet
+from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
-from .objects.store import GaugeKey, GaugeStore
+from .objects.store import GaugeStore
 from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve

@@ -11,8 +11,8 @@ from .errors import UnknownNodeError, UnknownObjectError
 from .keys import Keys
 from .names import field_text, parse_block
 from .objects import fleet, gauge
+from .objects.fields import GaugeKey, gauge_field, shard_of_field
 from .objects.fleet import Fleet
-from .objects.store import GaugeKey, gauge_field, shard_of_field
 from .results import FleetInfo, Member
 from .specs import Kind, ObjectSpec
 

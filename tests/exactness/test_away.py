@@ -31,13 +31,13 @@ def count_while_away(state: State) -> None:
     chance = random.Random(5)
     for _ in range(20_000):
         change(state, chance)
-    known = sum(len(store._counts) for store in state._stores.values())
+    known = sum(len(store._items) for store in state._stores.values())
     bound = known * 18  # an IPv6 address has 17 fields, and may wait as an item once more
     failures = state.metrics.failures
     poll(lambda: state.metrics.failures >= failures + 2, what="publishing fails")
     for _ in range(20_000):
         change(state, chance)
-    known = sum(len(store._counts) for store in state._stores.values())
+    known = sum(len(store._items) for store in state._stores.values())
     bound = known * 18
     assert 0 < waiting(state) <= bound
     assert known <= 6 * 40 + 4 * 19 + 40, "distinct items, however many events"
