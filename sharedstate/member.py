@@ -17,8 +17,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .call import Flow, only
 from .clock import awake_clock
@@ -31,6 +33,8 @@ from .results import Member
 from .specs import ObjectSpec
 
 __all__ = ["MemberEngine", "Metrics", "reap_flow", "reap_overdue"]
+
+T = TypeVar("T")
 
 #: A member asks for its sequences this often even if nothing seems wrong, seconds.
 VERIFY_EVERY = 15.0
@@ -152,6 +156,7 @@ class MemberEngine:
         self.live_members = 1
         self._lost = False
         self._ghosts: list[str] = []  # own former incarnations that may still be counted somewhere
+        self._given: list[str] = []  # dead members that heartbeats handed over to be reaped
         self._retry_at = self._pause = 0.0
         self._beaten = 0.0
         self._verified = 0.0
@@ -196,7 +201,9 @@ class MemberEngine:
         yield from self.join()
         self._lost = True  # until the old copies are gone; a failure on the way starts over
         while self._ghosts:
-            yield from reap_flow(self.keys, self._ghosts[0], [store.spec for store in self.stores])
+            yield from self._beating(
+                reap_flow(self.keys, self._ghosts[0], [store.spec for store in self.stores])
+            )
             yield from only(fleet.bury(self.keys, self._ghosts[0]))
             del self._ghosts[0]
         for store in self.stores:
@@ -253,19 +260,40 @@ class MemberEngine:
 
     def beat(self) -> Flow[None]:
         """Heartbeat, and reaping of the dead that this member is given. One round trip when nobody died."""
+        if self._lost or not (yield from self._stay_live()):
+            yield from self.rejoin()
+            return
+        while self._given:
+            yield from self._beating(bury_flow(self.keys, self._given[0]))
+            del self._given[0]
+            self.metrics.reaped += 1
+
+    def _stay_live(self) -> Flow[bool]:
+        """A heartbeat and nothing else; False when this incarnation is fenced. Whom it hands over waits in `_given`."""
         began = awake_clock()
-        if not self._lost:
-            answer = yield from only(
-                fleet.beat(self.keys, self.member.incarnation, round(self.live_for * 1000))
-            )
-            if answer.live:
-                self._beaten = began
-                self.live_members = max(answer.members, 1)
-                for incarnation in answer.reap:
-                    yield from bury_flow(self.keys, incarnation)
-                    self.metrics.reaped += 1
-                return
-        yield from self.rejoin()
+        answer = yield from only(fleet.beat(self.keys, self.member.incarnation, round(self.live_for * 1000)))
+        if answer.live:
+            self._beaten = began
+            self.live_members = max(answer.members, 1)
+            self._given += [incarnation for incarnation in answer.reap if incarnation not in self._given]
+        return answer.live
+
+    def _beating(self, flow: Flow[T]) -> Flow[T]:
+        """A flow that may be long, with heartbeats between its round trips.
+
+        Fenced meanwhile, it goes on: the heartbeat before the next publish is told again, and rejoins.
+        """
+        try:
+            calls = next(flow)
+            while True:
+                if awake_clock() >= self._beaten + self.beat_every:
+                    yield from self._stay_live()
+                calls = flow.send((yield calls))
+        except StopIteration as finished:
+            done: T = finished.value
+            return done
+        finally:
+            flow.close()
 
     def publish(self) -> Flow[None]:
         """Publish every change made before the call; returns when all is acknowledged.
@@ -387,6 +415,6 @@ class MemberEngine:
             known -= {member.incarnation for member in now.members}
             known -= {*now.dying, *now.overdue, self.member.incarnation}
             for incarnation in sorted(known):
-                yield from reap_flow(self.keys, incarnation, specs)
+                yield from self._beating(reap_flow(self.keys, incarnation, specs))
                 self.metrics.reaped += 1
         self._audited = awake_clock()
