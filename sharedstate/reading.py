@@ -76,9 +76,10 @@ def count_flow(keys: Keys, spec: ObjectSpec, key: GaugeKey, members: Sequence[Me
         field = gauge_field(spec, key)
         places = {shard_of_field(spec, field): [field]}
     calls: list[Call[Any]] = [
-        gauge.count(name, fields)
+        call
         for shard, fields in places.items()
         for name in _hashes(keys, spec, shard, members)
+        for call in gauge.count(name, fields)
     ]
     outcomes = yield calls
     total = 0

@@ -345,7 +345,7 @@ class GaugeStore:
         for field, count in counts:
             change, known = shards[cidr.shard_of(field, number)].fold(field, count)
             if change or known:
-                block = field[:-1]
+                block = cidr.above(field)
                 before = blocks.get(block)
                 blocks[block] = (change, known) if before is None else (before[0] + change, before[1] + known)
         while blocks:
@@ -355,7 +355,7 @@ class GaugeStore:
                     continue
                 shards[cidr.shard_of(block, number)].add(block, change, known)
                 if len(block) > 1:
-                    above = block[:-1]
+                    above = cidr.above(block)
                     before = shorter.get(above)
                     shorter[above] = (
                         (change, known) if before is None else (before[0] + change, before[1] + known)
