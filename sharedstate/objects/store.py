@@ -31,6 +31,8 @@ _SLICE = 1000
 _FOLD = 32_000
 #: So many changed items wait before events themselves forget the oldest zeros: a publisher that can't publish does not.
 _TRIM_AT = 65_536
+#: A count may change by less than this at a time: what a server's script can add exactly.
+_STEPS = 1 << 53
 #: Fields of acknowledged batches a shard keeps, to send again what a failover forgot.
 _LOG_FIELDS = 20_000
 
@@ -224,8 +226,8 @@ class GaugeStore:
         item = self._ready.get(key)
         if item is None:
             item = self.item(key)
-        if n != 1:
-            _check_step(n)
+        if type(n) is not int or not 0 < n < _STEPS:
+            raise _no_step(n)
         with self.ledger.lock:
             if not item.known:
                 item = self.recall(item)
@@ -245,8 +247,8 @@ class GaugeStore:
         item = self._ready.get(key)
         if item is None:
             item = self.item(key)
-        if n != 1:
-            _check_step(n)
+        if type(n) is not int or not 0 < n < _STEPS:
+            raise _no_step(n)
         with self.ledger.lock:
             if not item.known:
                 item = self.held(item)
@@ -415,6 +417,5 @@ class GaugeStore:
         self.ledger.lock = _ClosedLock(reason)
 
 
-def _check_step(n: int) -> None:
-    if not isinstance(n, int) or isinstance(n, bool) or not 0 < n < 1 << 53:
-        raise InvalidValueError(f"a count changes by a whole number of at least 1, not by {n!r}.")
+def _no_step(n: object) -> InvalidValueError:
+    return InvalidValueError(f"a count changes by a whole number of at least 1, not by {n!r}.")

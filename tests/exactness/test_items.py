@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sharedstate import cidr
 from sharedstate.config import Site
+from sharedstate.errors import InvalidValueError
 from sharedstate.events import Events
 from sharedstate.member import Metrics
 from sharedstate.objects import store as store_module
@@ -212,3 +213,14 @@ def test_an_event_that_is_refused_counts_nothing_anywhere() -> None:
         events.outbound_connect("192.0.2.1", "no domain")
     assert not addresses.local()
     assert not domains.local()
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.0, 1.5, "1", True, None, 1 << 53])
+def test_a_step_is_a_whole_number(step: object) -> None:
+    """1.0 equals 1, and would be published as a count that nobody can read."""
+    store = tree()
+    store.increment("192.0.2.1", 5)
+    for change in (store.increment, store.decrement):
+        with pytest.raises(InvalidValueError, match="whole number"):
+            change("192.0.2.1", step)  # type: ignore[arg-type]
+    assert store.local() == {"192.0.2.1": 5}
