@@ -45,6 +45,16 @@ def clustered_v6(count: int, seed: int = 3) -> list[str]:
     return found
 
 
+def uniform_v6(count: int, seed: int = 6) -> list[str]:
+    """A /48 of its own in 2000::/3 and a random host part for each address: the worst case."""
+    rng = random.Random(seed)
+    networks = rng.sample(range(1 << 45), count)
+    return [
+        socket.inet_ntop(socket.AF_INET6, (1 << 125 | network << 80 | rng.getrandbits(64)).to_bytes(16))
+        for network in networks
+    ]
+
+
 def domains(count: int) -> list[str]:
     """Domain names of 12 to 30 characters."""
     words = ("mail", "example", "newsletter", "shop", "corp", "cloud", "university", "bank")

@@ -1,9 +1,9 @@
 """What count() costs beside a PING over the same link, with many addresses in the fleet.
 
-    python benchmarks/count.py [--addresses 1000000] [--addresses6 100000] [--rounds 300]
+    python benchmarks/count.py [--addresses 1000000] [--addresses6 1000000] [--rounds 300]
 
 Three nodes (members in this process) hold the addresses between them; every call is timed on its own and calls
-and PINGs take turns. Medians count. A block shorter than /16 (IPv6: /32) is asked of every shard at once.
+and PINGs take turns. Medians count.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ NODES = 3
 STEP = 50_000
 PREFIXES = (32, 24, 16, 8, 0)
 PREFIXES6 = (128, 64, 32)
-#: Lengths between the levels: the sum of up to 128 fields in each shard. Without a target.
+#: Lengths between the levels: sums of up to 128 fields, of one shard or of all; beyond an IPv6 /64 up to 32,768.
+#: Without a target.
 BETWEEN = (17, 9, 1)
+BETWEEN6 = (33, 72, 68, 65)
 
 
 def load(states: list[sharedstate.State], addresses: list[str]) -> float:
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--addresses", type=int, default=1_000_000, help="IPv4 addresses, half of them uniform"
     )
-    parser.add_argument("--addresses6", type=int, default=100_000)
+    parser.add_argument("--addresses6", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=300)
     options = parser.parse_args()
     half = options.addresses // 2
@@ -88,7 +90,7 @@ def measure(observer: sharedstate.Observer, v4: list[str], v6: list[str], url: s
     pings: list[float] = []
     seen: dict[tuple[str, int], list[float]] = {}
     questions = [("IPv4", prefix, v4) for prefix in (*PREFIXES, *BETWEEN)]
-    questions += [("IPv6", prefix, v6) for prefix in PREFIXES6]
+    questions += [("IPv6", prefix, v6) for prefix in (*PREFIXES6, *BETWEEN6)]
     for _ in range(rounds):
         for family, prefix, addresses in questions:
             block = f"{rng.choice(addresses)}/{prefix}"
@@ -100,7 +102,7 @@ def measure(observer: sharedstate.Observer, v4: list[str], v6: list[str], url: s
     for (family, prefix), times in seen.items():
         middle = statistics.median(times)
         name = f"{family} /{prefix}"
-        note = "   between levels, no target" if family == "IPv4" and prefix in BETWEEN else ""
+        note = "   between levels, no target" if prefix in (BETWEEN if family == "IPv4" else BETWEEN6) else ""
         print(f"  count {name:10}{middle:8.0f} us{middle / base:7.2f} times a PING{note}")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from _load import Pipe, Publisher, clustered_v4, clustered_v6, domains, uniform_v4
+from _load import Pipe, Publisher, clustered_v4, clustered_v6, domains, uniform_v4, uniform_v6
 
 from sharedstate.local import LocalCluster
 from sharedstate.specs import ObjectSpec
@@ -38,12 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument(
-        "--items6", type=int, default=None, help="IPv6 addresses, a tenth of --items by default"
+        "--items6", type=int, default=None, help="IPv6 addresses, as many as --items by default"
     )
     parser.add_argument("--nodes", type=int, default=1, help="2 or more also measures that many copies")
     options = parser.parse_args()
     count = options.items
-    six = max(count // 10, 1) if options.items6 is None else options.items6
+    six = count if options.items6 is None else options.items6
     with LocalCluster(primaries=1, replicas=0) as cluster:
         pipe = Pipe(cluster.nodes[0].host, cluster.nodes[0].port)
         print(
@@ -54,6 +54,7 @@ def main() -> None:
             ("IPv4 in networks", "inbound_cidr", clustered_v4(count)),
             ("IPv4 uniform", "inbound_cidr", uniform_v4(count)),
             ("IPv6 in networks", "inbound_cidr", clustered_v6(six)),
+            ("IPv6 uniform", "inbound_cidr", uniform_v6(six)),
         ):
             pipe.call("FLUSHALL", "SYNC")
             pipe.load_scripts()

@@ -65,6 +65,7 @@ _STATUSES: dict[type[BaseException], ExitStatus] = {
 
 def explain(error: BaseException) -> tuple[ExitStatus, str]:
     """The status of an error and the sentence about it for standard error, safe to show on a terminal."""
+    error = _interrupt_behind(error) or error
     status = next(
         (_STATUSES[ancestor] for ancestor in type(error).__mro__ if ancestor in _STATUSES),
         ExitStatus.INTERNAL,
@@ -82,3 +83,11 @@ def explain(error: BaseException) -> tuple[ExitStatus, str]:
             "set SHAREDSTATE_TRACEBACK=1 to see where, and report it."
         )
     return status, printable(" ".join(sentence.split("\n")))
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C that became this error: Python 3.11 wraps what is raised while a class is made, as in an import."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause

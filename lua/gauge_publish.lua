@@ -23,35 +23,41 @@ elseif last ~= tonumber(ARGV[2]) then
   return { 0, last }
 end
 
-local items = {}
+-- Counters of our own: '#' searches for a table's end each time.
+local items, n = {}, 0
 for i = 4, #ARGV, 2 do
-  items[#items + 1] = ARGV[i]
+  n = n + 1
+  items[n] = ARGV[i]
 end
-if #items > 0 then
+if n > 0 then
   local olds = redis.call('HMGET', KEYS[3], unpack(items))
   local sums = redis.call('HMGET', KEYS[2], unpack(items))
   local copy_set, copy_del, sum_set, sum_del = {}, {}, {}, {}
-  for i = 1, #items do
-    local item, text = items[i], ARGV[2 * i + 3]
-    local old = olds[i] or '0'
+  local cs, cd, ss, sd = 0, 0, 0, 0
+  for i = 1, n do
+    local item, text, old, known = items[i], ARGV[2 * i + 3], olds[i], sums[i]
     if text == '' then
-      copy_del[#copy_del + 1] = item
-    elseif text ~= olds[i] then
-      copy_set[#copy_set + 1] = item
-      copy_set[#copy_set + 1] = text
-    end
-    local sum = tonumber(sums[i] or '0') + (tonumber(text) or 0) - old
-    if sum == 0 and text == '' then
-      sum_del[#sum_del + 1] = item
-    elseif text ~= old or not sums[i] then
-      sum_set[#sum_set + 1] = item
-      sum_set[#sum_set + 1] = sum
+      cd = cd + 1
+      copy_del[cd] = item
+      local sum = (known or 0) - (old or 0)
+      if sum == 0 then
+        sd = sd + 1
+        sum_del[sd] = item
+      else
+        sum_set[ss + 1], sum_set[ss + 2] = item, sum
+        ss = ss + 2
+      end
+    elseif text ~= old or not known then
+      copy_set[cs + 1], copy_set[cs + 2] = item, text
+      cs = cs + 2
+      sum_set[ss + 1], sum_set[ss + 2] = item, (known or 0) + text - (old or 0)
+      ss = ss + 2
     end
   end
-  if #copy_set > 0 then redis.call('HSET', KEYS[3], unpack(copy_set)) end
-  if #copy_del > 0 then redis.call('HDEL', KEYS[3], unpack(copy_del)) end
-  if #sum_set > 0 then redis.call('HSET', KEYS[2], unpack(sum_set)) end
-  if #sum_del > 0 then redis.call('HDEL', KEYS[2], unpack(sum_del)) end
+  if cs > 0 then redis.call('HSET', KEYS[3], unpack(copy_set)) end
+  if cd > 0 then redis.call('HDEL', KEYS[3], unpack(copy_del)) end
+  if ss > 0 then redis.call('HSET', KEYS[2], unpack(sum_set)) end
+  if sd > 0 then redis.call('HDEL', KEYS[2], unpack(sum_del)) end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return { 1, sequence }

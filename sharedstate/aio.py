@@ -24,8 +24,9 @@ from .events import Events
 from .link.aio import AsyncLink
 from .member import MemberEngine, Metrics, bury_flow, reap_overdue
 from .objects import fleet
+from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
-from .objects.store import GaugeKey, GaugeStore
+from .objects.store import GaugeStore
 from .observer import FLEET_AGE, require_store, timed
 from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View

@@ -1,8 +1,10 @@
 """Counts of addresses, answered for any block from a bounded number of fields.
 
-Beside each address a shard holds the sums of its /8, /16, /24 … blocks (every 8 bits, 4 levels for IPv4, 16 for
-IPv6) and of the whole family. A block of any length is then at most 128 neighbouring fields of the next level
-below it, whatever the number of addresses in it.
+Beside each address a shard holds the sums of its blocks: of every 8 bits up to /24 (IPv6: /64), for IPv6 of every 16
+bits from there on, and of the whole family. A block of any length is then some neighbouring fields of the next level
+below it, whatever the number of addresses in it: one where its length is a level, else at most 128 up to /64, where
+networks are, and at most 32,768 below, where only hosts are and few ask; each level there would cost every publish of
+every address a field more, for most addresses are alone in each.
 
 Fields spread over an object's shards by their leading bits (16 of IPv4, 32 of IPv6), so that a block as long or longer
 lives in one shard, while a busy 10.0.0.0/8 or one provider's IPv6 range still uses the whole cluster. A shorter
@@ -19,10 +21,12 @@ from itertools import accumulate
 
 from .names import V4, V6, Block, address_field
 
-__all__ = ["block_fields", "is_address", "levels", "places", "shard_of", "tree_rows"]
+__all__ = ["above", "block_fields", "is_address", "levels", "places", "shard_of", "tree_rows"]
 
 #: Bytes of the family tag plus the leading bytes that choose a shard.
 _SHARD_BYTES = {V4: 1 + 2, V6: 1 + 4}
+#: Bytes of the field of an IPv6 /64; no IPv4 field is as long.
+_NETWORK = 1 + 8
 
 
 def is_address(field: bytes) -> bool:
@@ -32,7 +36,15 @@ def is_address(field: bytes) -> bool:
 
 def levels(field: bytes) -> list[bytes]:
     """Fields of the blocks an address is counted in, shortest first, the address itself not included."""
-    return [field[:end] for end in range(1, len(field))]
+    found = [field]
+    while len(found[-1]) > 1:
+        found.append(above(found[-1]))
+    return found[:0:-1]
+
+
+def above(field: bytes) -> bytes:
+    """Field of the next larger block that is counted."""
+    return field[:-2] if len(field) > _NETWORK else field[:-1]
 
 
 def shard_of(field: bytes, shards: int) -> int:
@@ -49,13 +61,13 @@ def places(block: Block, shards: int) -> dict[int, list[bytes]]:
 
 
 def block_fields(block: Block) -> list[bytes]:
-    """Fields whose counts add up to a block: between 1 and 128 of the first level at or below its length."""
+    """Fields whose counts add up to a block: those of the first level at or below its length, 1 to 128 or 32,768."""
     octets = (block.length + 7) // 8
-    if octets == 0:
-        return [block.family]
-    head, first = block.network[: octets - 1], block.network[octets - 1]
+    if 1 + octets > _NETWORK:
+        octets += octets % 2
     free = octets * 8 - block.length
-    return [block.family + head + bytes((last,)) for last in range(first, first + (1 << free))]
+    first = int.from_bytes(block.network[:octets])
+    return [block.family + number.to_bytes(octets) for number in range(first, first + (1 << free))]
 
 
 def tree_rows(counts: Mapping[str, int]) -> list[tuple[str, int]]:

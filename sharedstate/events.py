@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import CountBelowZeroError
 from .member import Metrics
 from .names import canonical_domain
-from .objects.store import GaugeKey, GaugeStore
+from .objects.store import GaugeStore, Item, Ledger
 from .specs import CountBy
 
 if TYPE_CHECKING:
@@ -18,11 +17,9 @@ __all__ = ["Events"]
 
 #: Address, domain, host, binding and binding group of an outbound connection, as the MTA named them.
 _Connection = tuple[str, str, str | None, str | None, str | None]
-#: Where a connection is counted, and under what.
-_Target = tuple[GaugeStore, GaugeKey]
 
-#: Connections whose targets are kept ready; beyond it the cache starts anew.
-_TARGET_CACHE = 65_536
+#: Connections whose items are kept ready; beyond it a cache starts anew.
+_ITEMS_CACHE = 65_536
 
 
 class Events:
@@ -36,30 +33,30 @@ class Events:
 
     def __init__(self, stores: Iterable[GaugeStore], sites: Sequence[Site], metrics: Metrics) -> None:
         by_class: dict[str, list[GaugeStore]] = {}
+        self._ledger = Ledger()  # one for all, so that an event takes one lock for all it changes
         for store in stores:
+            store.ledger = self._ledger
             by_class.setdefault(store.spec.cls, []).append(store)
         self._inbound = tuple(by_class.get("inbound_cidr", ()))
         self._outbound = tuple(by_class.get("outbound_cidr", ()))
         self._domains = tuple(by_class.get("outbound_domains", ()))
         self._bindings = tuple(by_class.get("outbound_binding_domains", ()))
         self._metrics = metrics
-        self._targets: dict[_Connection, list[_Target]] = {}
+        self._clients: dict[str, tuple[Item, ...]] = {}
+        self._connections: dict[_Connection, tuple[Item, ...]] = {}
         self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
         self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
         self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
 
     def inbound_connect(self, ip: str) -> None:
         """A client connected to this node."""
-        for store in self._inbound:
-            store.increment(ip)
+        items = self._clients.get(ip)
+        self._add(self._client(ip) if items is None else items)
 
     def inbound_disconnect(self, ip: str) -> None:
         """A client's connection ended, however it did."""
-        for store in self._inbound:
-            try:
-                store.decrement(ip)
-            except CountBelowZeroError:
-                self._metrics.unmatched += 1
+        items = self._clients.get(ip)
+        self._take(self._client(ip) if items is None else items)
 
     def outbound_connect(
         self,
@@ -79,8 +76,8 @@ class Events:
             binding_group: its group, for objects limited to one.
         """
         connection = (ip, domain, host, binding, binding_group)
-        for store, key in self._targets.get(connection) or self._find_targets(connection):
-            store.increment(key)
+        items = self._connections.get(connection)
+        self._add(self._connection(connection) if items is None else items)
 
     def outbound_disconnect(
         self,
@@ -92,11 +89,8 @@ class Events:
     ) -> None:
         """A connection this node had opened ended; the arguments are those of its connect."""
         connection = (ip, domain, host, binding, binding_group)
-        for store, key in self._targets.get(connection) or self._find_targets(connection):
-            try:
-                store.decrement(key)
-            except CountBelowZeroError:
-                self._metrics.unmatched += 1
+        items = self._connections.get(connection)
+        self._take(self._connection(connection) if items is None else items)
 
     def reception(self, ip: str) -> None:
         """A message from a client was accepted. Kept by `metrics` replication, which this version does not have yet."""
@@ -113,27 +107,52 @@ class Events:
     def permfail(self, domain: str) -> None:
         """A delivery failed for good. Kept by `metrics` replication, which this version does not have yet."""
 
-    def _find_targets(self, connection: _Connection) -> list[_Target]:
+    def _add(self, items: tuple[Item, ...]) -> None:
+        with self._ledger.lock:
+            for item in items:
+                if not item.known:
+                    item = item.store.recall(item)
+                item.count += 1
+                store = item.store
+                store.room -= 1
+                if not (item.changed and store.room):
+                    store.note(item)
+
+    def _take(self, items: tuple[Item, ...]) -> None:
+        with self._ledger.lock:
+            for item in items:
+                if not item.known:
+                    item = item.store.held(item)
+                if not item.count:
+                    self._metrics.unmatched += 1
+                    continue
+                item.count -= 1
+                store = item.store
+                store.room -= 1
+                if not (item.changed and store.room):
+                    store.note(item)
+
+    def _client(self, ip: str) -> tuple[Item, ...]:
+        items = tuple([store.item(ip) for store in self._inbound])
+        if len(self._clients) >= _ITEMS_CACHE:
+            self._clients = {}
+        self._clients[ip] = items
+        return items
+
+    def _connection(self, connection: _Connection) -> tuple[Item, ...]:
         ip, domain, host, binding, group = connection
-        keys: list[_Target] = []
-        for store in self._outbound:
-            if _in_group(store, group):
-                store.check(ip)
-                keys.append((store, ip))
-        for store in self._domains:
-            if _in_group(store, group):
-                name = self._counted_under(store, domain, host)
-                store.check(name)
-                keys.append((store, name))
+        items = [store.item(ip) for store in self._outbound if _in_group(store, group)]
+        items += [
+            store.item(self._counted_under(store, domain, host))
+            for store in self._domains
+            if _in_group(store, group)
+        ]
         if binding is not None:
-            for store in self._bindings:
-                if _in_group(store, group):
-                    store.check((binding, domain))
-                    keys.append((store, (binding, domain)))
-        if len(self._targets) >= _TARGET_CACHE:
-            self._targets = {}
-        self._targets[connection] = keys
-        return keys
+            items += [store.item((binding, domain)) for store in self._bindings if _in_group(store, group)]
+        if len(self._connections) >= _ITEMS_CACHE:
+            self._connections = {}
+        self._connections[connection] = tuple(items)
+        return tuple(items)
 
     def _counted_under(self, store: GaugeStore, domain: str, host: str | None) -> str:
         if store.spec.count_by is CountBy.DOMAIN:

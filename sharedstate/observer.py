@@ -14,8 +14,9 @@ from .errors import InvalidValueError
 from .link.sync import Link
 from .member import bury_flow, reap_overdue
 from .objects import fleet
+from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
-from .objects.store import GaugeKey, GaugeStore
+from .objects.store import GaugeStore
 from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
@@ -83,8 +84,9 @@ class SharedObject:
     def count(self, key: GaugeKey, node: str | None = None) -> int:
         """Published count of an item or of a CIDR block, fleet-wide or of one node.
 
-        One round trip: one field of one shard for an item and for block lengths that are a multiple of 8, else at most
-        128 fields, whatever the number of addresses in the block. With `node`, one more at most once a second.
+        One round trip, whatever the number of addresses in the block: one field of one shard for an item and for blocks
+        of every 8 bits (IPv6 beyond /64: every 16), else at most 128 fields, or 32,768 beyond an IPv6 /64. With `node`,
+        one more at most once a second.
 
         Raises:
             InvalidValueError: the key is not an item or block.

@@ -11,8 +11,8 @@ from .errors import UnknownNodeError, UnknownObjectError
 from .keys import Keys
 from .names import field_text, parse_block
 from .objects import fleet, gauge
+from .objects.fields import GaugeKey, gauge_field, shard_of_field
 from .objects.fleet import Fleet
-from .objects.store import GaugeKey, gauge_field, shard_of_field
 from .results import FleetInfo, Member
 from .specs import Kind, ObjectSpec
 
@@ -76,9 +76,10 @@ def count_flow(keys: Keys, spec: ObjectSpec, key: GaugeKey, members: Sequence[Me
         field = gauge_field(spec, key)
         places = {shard_of_field(spec, field): [field]}
     calls: list[Call[Any]] = [
-        gauge.count(name, fields)
+        call
         for shard, fields in places.items()
         for name in _hashes(keys, spec, shard, members)
+        for call in gauge.count(name, fields)
     ]
     outcomes = yield calls
     total = 0

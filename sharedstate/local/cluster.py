@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from sharedstate.errors import InvalidValueError, LocalClusterError
 
-from .binary import ServerBinary, find_server
+from .embedded import Embedded
 from .form import Start, form
 from .node import Node, complaint, connected, wait_healthy
-from .ports import BUS_OFFSET, check_block, pick
+from .ports import BUS_OFFSET
 from .process import Watchdog
-from .server import Options, OptionValue, PortTakenError, TlsFiles, plain_options
+from .server import Options, OptionValue, Server, TlsFiles, plain_options
 
 if TYPE_CHECKING:
     from .admin import Admin
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalCluster", "check_counts", "cluster_options"]
 
 
-class LocalCluster:
+class LocalCluster(Embedded):
     """A real Redis Cluster of server processes on the loopback address.
 
     ::
@@ -55,6 +51,8 @@ class LocalCluster:
         tls: certificate files, with a server that was built with TLS; the URL is then ``rediss://``.
     """
 
+    _noun = "local cluster"
+
     def __init__(
         self,
         primaries: int = 3,
@@ -74,72 +72,24 @@ class LocalCluster:
             raise InvalidValueError(f"start is {start!r}: give 'ghost' or 'meet'.")
         if node_timeout_ms < 100:
             raise InvalidValueError(f"node_timeout_ms is {node_timeout_ms}: give 100 or more milliseconds.")
+        super().__init__(
+            server, port, cluster_options(node_timeout_ms, persistent=False), options, password, tls
+        )
+        if password is not None:
+            self._options |= {"masterauth": password}
         self.primaries = primaries
         self.replicas = replicas
-        self.binary: ServerBinary = find_server(server)
         self.nodes: list[Node] = []
         self._dir = None if dir is None else Path(dir).absolute()
-        self._port = port
         self._start = start
-        self._password = password
-        self._tls = tls
-        self._options = cluster_options(node_timeout_ms, persistent=False) | dict(options or {})
-        if password is not None:
-            self._options |= {"requirepass": password, "masterauth": password}
-        self._watchdog: Watchdog | None = None
-        self._owner = 0
-        self._home = Path()
 
-    def start(self) -> Self:
-        """Start the servers and wait until the cluster is healthy.
+    def _count(self) -> int:
+        return self.primaries * (1 + self.replicas)
 
-        Raises:
-            LocalClusterError: it could not be started; nothing is left behind.
-        """
-        if self._watchdog is not None:
-            raise LocalClusterError("this local cluster is already started.")
-        for attempts_left in (4, 3, 2, 1, 0):
-            try:
-                self._start_once()
-            except PortTakenError:
-                self.stop()
-                if self._port is not None or not attempts_left:
-                    raise
-            except BaseException:
-                self.stop()
-                raise
-            else:
-                return self
-        raise AssertionError("the last attempt returns or raises")
+    def _servers(self) -> list[Server]:
+        return list(self.nodes)
 
-    def stop(self) -> None:
-        """End the servers and remove their files; more than once, or in a forked child, does nothing."""
-        if self._watchdog is None or self._owner != os.getpid():
-            return
-        atexit.unregister(self.stop)
-        for node in self.nodes:
-            node.kill(self._watchdog)
-        self._watchdog.release()
-        self._watchdog = None
-        if self._dir is None:
-            shutil.rmtree(self._home, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _start_once(self) -> None:
-        count = self.primaries * (1 + self.replicas)
-        ports = pick(count) if self._port is None else check_block(self._port, count)
-        tls_ports: list[int | None] = [None] * count if self._tls is None else [*pick(count)]
-        self._home = self._make_home()
-        self._owner = os.getpid()
-        self._watchdog = Watchdog(self._home if self._dir is None else None)
-        atexit.register(self.stop)
+    def _launch(self, watchdog: Watchdog, ports: list[int], tls_ports: list[int | None]) -> None:
         self.nodes = [
             Node(
                 self.binary,
@@ -153,11 +103,15 @@ class LocalCluster:
             )
             for index, (port, tls_port) in enumerate(zip(ports, tls_ports, strict=True))
         ]
-        form(self.nodes, self._watchdog, start=self._start)
+        form(self.nodes, watchdog, start=self._start)
+
+    @property
+    def _temporary(self) -> bool:
+        return self._dir is None
 
     def _make_home(self) -> Path:
         if self._dir is None:
-            return Path(tempfile.mkdtemp(prefix="sharedstate-"))
+            return super()._make_home()
         try:
             self._dir.mkdir(parents=True, exist_ok=True)
             occupied = any(self._dir.iterdir())
@@ -174,13 +128,6 @@ class LocalCluster:
         if self._tls is None or tls_port is None:
             return options
         return options | self._tls.options(tls_port) | {"tls-cluster": "yes", "tls-replication": "yes"}
-
-    @property
-    def url(self) -> str:
-        """URL of the cluster: all nodes, so that any of them may be dead."""
-        scheme = "redis" if self._tls is None else "rediss"
-        login = "" if self._password is None else f":{self._password}@"
-        return f"{scheme}://{login}{','.join(node.address for node in self.nodes)}"
 
     def primary_of(self, slot: int) -> Node:
         """The node that serves a slot now, in the eyes of the running nodes.

@@ -1,8 +1,8 @@
 """A member's own truth about one object: its counts, what of them is published, and what must be sent again.
 
-Events change `GaugeStore` in memory only, under one short lock. A publisher takes the changed items, folds them into
-the shards (adding up the blocks of cidr trees), and sends each shard's changed fields as absolute values under the
-shard's sequence. No I/O happens here.
+Events change the counts of `Item`s in memory only, under one short lock. A publisher takes the changed items, folds
+them into the shards (adding up the blocks of cidr trees), and sends each shard's changed fields as absolute values
+under the shard's sequence. No I/O happens here.
 """
 
 from __future__ import annotations
@@ -10,64 +10,31 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NoReturn
 
 from sharedstate import cidr
-from sharedstate.errors import ClosedError, CountBelowZeroError, InvalidDomainError, InvalidValueError
-from sharedstate.names import address_field, canonical_domain, field_text
+from sharedstate.errors import ClosedError, CountBelowZeroError, InvalidValueError
+from sharedstate.names import field_text
+from sharedstate.objects.fields import GaugeKey, gauge_field
 from sharedstate.objects.gauge import PUBLISH_LIMIT
-from sharedstate.specs import CountBy, Kind, ObjectSpec, check_name
+from sharedstate.specs import Kind, ObjectSpec
 
-__all__ = ["GaugeKey", "GaugeStore", "Shard", "gauge_field", "shard_of_field"]
+__all__ = ["GaugeStore", "Item", "Ledger", "Shard"]
 
-#: What an item is asked for by: an address, a domain, or (binding, domain).
-GaugeKey = str | tuple[str, str]
-
-#: Texts whose fields are kept ready; beyond it the cache starts anew.
-_FIELD_CACHE = 65_536
+#: Texts whose items are kept ready; beyond it the cache starts anew.
+_ITEM_CACHE = 65_536
+#: Items the publisher takes over under one hold of the lock: an event waits that long, some 0.2 ms, at most.
+_SLICE = 1000
+#: Counts taken over before they go into the shards: enough for neighbours to meet in their blocks.
+_FOLD = 32_000
+#: So many changed items wait before events themselves forget the oldest zeros: a publisher that can't publish does not.
+_TRIM_AT = 65_536
+#: A count may change by less than this at a time: what a server's script can add exactly.
+_STEPS = 1 << 53
 #: Fields of acknowledged batches a shard keeps, to send again what a failover forgot.
 _LOG_FIELDS = 20_000
-
-
-def gauge_field(spec: ObjectSpec, key: GaugeKey) -> bytes:
-    """Field of an item in its canonical form.
-
-    Raises:
-        InvalidAddressError: the object is a cidr tree and the key no address.
-        InvalidDomainError: the object counts domains and the key is none.
-    """
-    if spec.kind is Kind.CIDR_TREE:
-        return address_field(key)  # type: ignore[arg-type]  # a tuple is refused there with a sentence
-    if spec.cls == "outbound_binding_domains":
-        binding, domain = key if isinstance(key, tuple) and len(key) == 2 else _split_binding(key)
-        if not binding or not binding.isprintable() or len(binding) > 255:
-            raise InvalidValueError(
-                f"binding name {binding!r} is not usable: give 1 to 255 printable characters."
-            )
-        return f"{binding.lower()}/{canonical_domain(domain)}".encode()
-    if spec.count_by is CountBy.SITE and isinstance(key, str):
-        try:
-            return canonical_domain(key).encode()
-        except InvalidDomainError:
-            return check_name(key, "site").lower().encode()
-    return canonical_domain(key).encode()  # type: ignore[arg-type]  # a tuple is refused there with a sentence
-
-
-def _split_binding(key: object) -> tuple[str, str]:
-    if isinstance(key, str) and "/" in key:
-        binding, _, domain = key.rpartition("/")
-        return binding, domain
-    raise InvalidValueError(
-        f"{key!r} is not a binding with a domain: give ('binding', 'example.com') or 'binding/domain'."
-    )
-
-
-def shard_of_field(spec: ObjectSpec, field: bytes) -> int:
-    """Shard an item lives in."""
-    if spec.kind is Kind.CIDR_TREE:
-        return cidr.shard_of(field, spec.shards)
-    return zlib.crc32(field) % spec.shards
 
 
 class Shard:
@@ -79,7 +46,8 @@ class Shard:
         self.index = index
         self.values: dict[bytes, int] = {}
         self._below: dict[bytes, int] = {}  # block -> remembered addresses in it
-        self.dirty: dict[bytes, None] = {}
+        # Changed fields; True for one that this incarnation never sent, which may be forgotten without a word.
+        self.dirty: dict[bytes, bool] = {}
         self.acknowledged = 0
         self.sent = 0
         self._log: deque[tuple[int, tuple[bytes, ...]]] = deque()
@@ -91,34 +59,45 @@ class Shard:
         if count is None:
             if old is None:
                 return 0, 0
-            del self.values[field]
+            self._drop(field)
         else:
             self.values[field] = count
-        self.dirty[field] = None
+            if field not in self.dirty:
+                self.dirty[field] = old is None
         return (count or 0) - (old or 0), (count is not None) - (old is not None)
 
     def add(self, block: bytes, change: int, known: int) -> None:
-        """Add the change of an address to a block it is in."""
-        below = self._below.get(block, 0) + known
-        if below:
+        """Add the change of addresses to a block they are in; `known` is by how many more of them are remembered."""
+        if known:
+            below = self._below.get(block, 0) + known
+            if not below:
+                del self._below[block]
+                self._drop(block)
+                return
             self._below[block] = below
-            self.values[block] = self.values.get(block, 0) + change
+        old = self.values.get(block)
+        self.values[block] = (old or 0) + change
+        if block not in self.dirty:
+            self.dirty[block] = old is None
+
+    def _drop(self, field: bytes) -> None:
+        del self.values[field]
+        if self.dirty.get(field):
+            del self.dirty[field]  # the server has never heard of it
         else:
-            self._below.pop(block, None)
-            self.values.pop(block, None)
-        self.dirty[block] = None
+            self.dirty[field] = False
 
     def batch(self) -> tuple[int, dict[bytes, int | None]]:
         """Next changed fields to send (they stay changed until acknowledged) under a new sequence."""
         self.sent += 1
-        fields = []
-        for field in self.dirty:
-            fields.append(field)
-            if len(fields) == PUBLISH_LIMIT:
-                break
-        for field in fields:
-            del self.dirty[field]
-        return self.sent, {field: self.values.get(field) for field in fields}
+        if len(self.dirty) <= PUBLISH_LIMIT:
+            fields = list(self.dirty)
+            self.dirty = {}
+        else:
+            fields = list(islice(self.dirty, PUBLISH_LIMIT))
+            for field in fields:
+                del self.dirty[field]
+        return self.sent, dict(zip(fields, map(self.values.get, fields), strict=True))
 
     def applied(self, sequence: int, batch: dict[bytes, int | None]) -> None:
         """The server has this batch."""
@@ -130,7 +109,7 @@ class Shard:
 
     def failed(self, batch: dict[bytes, int | None]) -> None:
         """It is not known whether the server has this batch: its fields go again, in the next."""
-        self.dirty.update(dict.fromkeys(batch))
+        self.dirty.update(dict.fromkeys(batch, False))
 
     def reconcile(self, last: int) -> bool:
         """The server's last applied sequence is `last`. Returns False when what it forgot is not known any more."""
@@ -144,19 +123,24 @@ class Shard:
             return False
         for sequence, fields in self._log:
             if sequence > last:
-                self.dirty.update(dict.fromkeys(fields))
+                self.dirty.update(dict.fromkeys(fields, False))
         self.acknowledged = last
         return True
+
+    def clear(self) -> None:
+        """Begin again with no values; what the server may have of them is taken back unless it is folded anew."""
+        self.dirty.update(dict.fromkeys(self.values, False))
+        self.values, self._below = {}, {}
 
     def restart(self) -> None:
         """A new incarnation begins: the server has nothing, everything is to be sent."""
         self.acknowledged = self.sent = self._logged = 0
         self._log.clear()
-        self.dirty = dict.fromkeys(self.values)
+        self.dirty = dict.fromkeys(self.values, True)
 
 
 class _ClosedLock:
-    """Takes the place of a store's lock when the store may not be used any more."""
+    """Takes the place of a ledger's lock when its stores may not be used any more."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -167,26 +151,70 @@ class _ClosedLock:
     def __exit__(self, *_: object) -> None: ...
 
 
+class Ledger:
+    """What all stores of a member share: one lock, so that an event takes it once, however many objects it changes."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self) -> None:
+        self.lock: threading.Lock | _ClosedLock = threading.Lock()
+
+
+class Item:
+    """One item of a store, and what events need to count it without looking anything up.
+
+    Whoever changes it holds the ledger's lock. Caches may keep an item that its store has forgotten; then `known` is
+    False and the count 0, and `GaugeStore.recall` gives the item that stands for it now.
+
+    Attributes:
+        store: whose it is.
+        field: its canonical form.
+        count: this member's own.
+        known: whether the store remembers it, and this very item stands for its field.
+        changed: whether the publisher has it on its list.
+        folded: whether the shards know it.
+        zero: whether it is in the store's order of zeros.
+    """
+
+    __slots__ = ("changed", "count", "field", "folded", "known", "store", "zero")
+
+    def __init__(self, store: GaugeStore, field: bytes) -> None:
+        self.store = store
+        self.field = field
+        self.count = 0
+        self.known = self.changed = self.folded = self.zero = False
+
+
 class GaugeStore:
     """One member's counts of one object. Safe to use from many threads.
 
     Args:
         spec: the object.
         wake: called when a first change waits, and again when max_pending do.
+
+    Attributes:
+        room: how many more changes may come before max_pending is reached; events count it down.
     """
 
     def __init__(self, spec: ObjectSpec, wake: Callable[[], None]) -> None:
         self.spec = spec
         self.shards = [Shard(index) for index in range(spec.shards)]
-        self.pending = 0
+        self.room = spec.max_pending
+        self.ledger = Ledger()
         self._wake = wake
-        self._lock: threading.Lock | _ClosedLock = threading.Lock()
-        self._counts: dict[bytes, int] = {}
+        self._items: dict[bytes, Item] = {}
         # Not a dict: taking the oldest out of one scans over all that were taken out before.
-        self._zeros: OrderedDict[bytes, None] = OrderedDict()
-        self._changed: set[bytes] = set()
-        self._fields: dict[GaugeKey, bytes] = {}
+        self._zeros: OrderedDict[bytes, Item] = OrderedDict()
+        self._changed: list[Item] = []
+        self._trim_at = _TRIM_AT
+        self._torn = False
+        self._ready: dict[GaugeKey, Item] = {}
         self._tree = spec.kind is Kind.CIDR_TREE
+
+    @property
+    def pending(self) -> int:
+        """Changes made since the last fold."""
+        return self.spec.max_pending - self.room
 
     def increment(self, key: GaugeKey, n: int = 1) -> None:
         """Add n to an item. No I/O; the change is published after max_delay or max_pending at the latest.
@@ -195,20 +223,18 @@ class GaugeStore:
             InvalidValueError: the key is not an item of this object, or n is not a positive whole number.
             ClosedError: the state was closed.
         """
-        field = self._fields.get(key)
-        if field is None:
-            field = self._intern(key)
-        if n != 1:
-            _check_step(n)
-        with self._lock:
-            old = self._counts.get(field, 0)
-            self._counts[field] = old + n
-            if not old:
-                self._zeros.pop(field, None)
-            self._changed.add(field)
-            self.pending += 1
-            if self.pending == 1 or self.pending == self.spec.max_pending:
-                self._wake()
+        item = self._ready.get(key)
+        if item is None:
+            item = self.item(key)
+        if type(n) is not int or not 0 < n < _STEPS:
+            raise _no_step(n)
+        with self.ledger.lock:
+            if not item.known:
+                item = self.recall(item)
+            item.count += n
+            self.room -= 1
+            if not (item.changed and self.room):
+                self.note(item)
 
     def decrement(self, key: GaugeKey, n: int = 1) -> None:
         """Take n from an item. No I/O.
@@ -218,65 +244,178 @@ class GaugeStore:
             InvalidValueError: as for increment.
             ClosedError: the state was closed.
         """
-        field = self._fields.get(key)
-        if field is None:
-            field = self._intern(key)
-        if n != 1:
-            _check_step(n)
-        with self._lock:
-            old = self._counts.get(field, 0)
-            if old < n:
+        item = self._ready.get(key)
+        if item is None:
+            item = self.item(key)
+        if type(n) is not int or not 0 < n < _STEPS:
+            raise _no_step(n)
+        with self.ledger.lock:
+            if not item.known:
+                item = self.held(item)
+            if item.count < n:
                 raise CountBelowZeroError(
-                    f"{self.spec.name}: the count of {key!r} on this member is {old} and cannot go down by {n}; "
+                    f"{self.spec.name}: the count of {key!r} on this member is {item.count} and cannot go down by {n}; "
                     "decrement only what this process incremented."
                 )
-            self._counts[field] = old - n
-            if old == n:
-                self._zeros[field] = None
-                if len(self._zeros) > self.spec.remember:
-                    oldest, _ = self._zeros.popitem(last=False)
-                    del self._counts[oldest]
-                    self._changed.add(oldest)
-            self._changed.add(field)
-            self.pending += 1
-            if self.pending == 1 or self.pending == self.spec.max_pending:
-                self._wake()
+            item.count -= n
+            self.room -= 1
+            if not (item.changed and self.room):
+                self.note(item)
 
-    def check(self, key: GaugeKey) -> None:
-        """Raise what increment would raise for this key, without counting."""
-        if key not in self._fields:
-            self._intern(key)
+    def item(self, key: GaugeKey) -> Item:
+        """The item of a key, which need not be known yet. Raises what increment would raise for this key."""
+        field = gauge_field(self.spec, key)
+        item = self._items.get(field) or Item(self, field)
+        if len(self._ready) >= _ITEM_CACHE:
+            self._ready = {}
+        self._ready[key] = item
+        return item
+
+    def recall(self, item: Item) -> Item:
+        """The item that counts for this one's field, known from now on. The caller holds the lock."""
+        current = self._items.setdefault(item.field, item)
+        if not current.known:
+            current.known = True
+            current.changed = (
+                False  # it goes to the end of the publisher's list, where its field was forgotten
+            )
+        return current
+
+    def held(self, item: Item) -> Item:
+        """The item that counts for this one's field, which may be unknown. The caller holds the lock."""
+        return self._items.get(item.field, item)
+
+    def note(self, item: Item) -> None:
+        """Put an item on the publisher's list, and wake the publisher when it is time. The caller holds the lock."""
+        if not item.changed:
+            item.changed = True
+            self._changed.append(item)
+            if len(self._changed) == 1:
+                self._wake()
+            elif len(self._changed) >= self._trim_at:
+                self._trim()
+        if not self.room:
+            self._wake()
 
     def fold(self) -> None:
         """Move the changes made so far into the shards."""
-        with self._lock:
-            changed, self._changed, self.pending = self._changed, set(), 0
-            counts = {field: self._counts.get(field) for field in changed}
-        for field, count in counts.items():
-            change, known = self.shards[shard_of_field(self.spec, field)].fold(field, count)
-            if self._tree and (change or known):
-                for block in cidr.levels(field):
-                    self.shards[cidr.shard_of(block, self.spec.shards)].add(block, change, known)
+        if self._torn:  # an interrupt (Ctrl-C in a flush) left the last one half done
+            self._start_over()
+        self._torn = True
+        with self.ledger.lock:
+            changed, self._changed, self.room = self._changed, [], self.spec.max_pending
+            self._trim_at = _TRIM_AT
+        counts: list[tuple[bytes, int | None]] = []
+        for first in range(0, len(changed), _SLICE):
+            with self.ledger.lock:
+                for item in changed[first : first + _SLICE]:
+                    item.changed = False
+                    if item.known:
+                        item.folded = True
+                        counts.append((item.field, item.count))
+                        if item.zero or not item.count:
+                            self._sort_in(item)
+                    elif item.folded:
+                        item.folded = False
+                        counts.append((item.field, None))
+                for item in self._forget():
+                    if item.folded:
+                        item.folded = False
+                        counts.append((item.field, None))
+            if len(counts) >= _FOLD:
+                self._fold(counts)
+                counts = []
+        self._fold(counts)
+        self._torn = False
+
+    def _start_over(self) -> None:
+        for shard in self.shards:
+            shard.clear()
+        with self.ledger.lock:
+            self._changed = list(self._items.values())
+            for item in self._changed:
+                item.changed = True
+
+    def _fold(self, counts: Iterable[tuple[bytes, int | None]]) -> None:
+        shards, number = self.shards, self.spec.shards
+        if not self._tree:
+            for field, count in counts:
+                shards[zlib.crc32(field) % number].fold(field, count)
+            return
+        # Blocks are added up from the longest to the shortest, so that each costs once and not once for each address.
+        blocks: dict[bytes, tuple[int, int]] = {}
+        for field, count in counts:
+            change, known = shards[cidr.shard_of(field, number)].fold(field, count)
+            if change or known:
+                block = cidr.above(field)
+                before = blocks.get(block)
+                blocks[block] = (change, known) if before is None else (before[0] + change, before[1] + known)
+        while blocks:
+            shorter: dict[bytes, tuple[int, int]] = {}
+            for block, (change, known) in blocks.items():
+                if not (change or known):
+                    continue
+                shards[cidr.shard_of(block, number)].add(block, change, known)
+                if len(block) > 1:
+                    above = cidr.above(block)
+                    before = shorter.get(above)
+                    shorter[above] = (
+                        (change, known) if before is None else (before[0] + change, before[1] + known)
+                    )
+            blocks = shorter
+
+    def _sort_in(self, item: Item) -> None:
+        """Put an item into the order of zeros, at its end, or take it out."""
+        if item.count:
+            if item.zero:
+                item.zero = False
+                del self._zeros[item.field]
+        elif item.zero:
+            self._zeros.move_to_end(item.field)
+        else:
+            item.zero = True
+            self._zeros[item.field] = item
+
+    def _forget(self) -> list[Item]:
+        """Forget the oldest zeros beyond `remember`."""
+        forgotten = []
+        while len(self._zeros) > self.spec.remember:
+            _, item = self._zeros.popitem(last=False)
+            item.zero = False
+            if not item.count:  # else it was counted again, and is on the publisher's list
+                item.known = False
+                del self._items[item.field]
+                forgotten.append(item)
+        return forgotten
+
+    def _trim(self) -> None:
+        """Forget zeros before the publisher does, so that what waits is bounded by what there is to count."""
+        for item in self._changed:
+            if item.known:
+                self._sort_in(item)
+        for item in self._forget():
+            if item.folded and not item.changed:
+                item.changed = True
+                self._changed.append(item)
+        waiting, self._changed = dict.fromkeys(self._changed), []
+        for item in waiting:
+            if item.known or item.folded:
+                self._changed.append(item)
+            else:
+                item.changed = False
+        self._trim_at = max(_TRIM_AT, 2 * len(self._changed))
 
     def local(self) -> dict[str, int]:
         """This member's own counts as they are now, zeros left out: the truth that Redis holds a copy of."""
-        with self._lock:
-            counts = dict(self._counts)
+        with self.ledger.lock:
+            counts = [(item.field, item.count) for item in self._items.values() if item.count]
         text = field_text if self._tree else bytes.decode
-        return {text(field): count for field, count in counts.items() if count}
+        return {text(field): count for field, count in counts}
 
     def close(self, reason: str) -> None:
-        """Refuse every later change with ClosedError."""
-        self._lock = _ClosedLock(reason)
-
-    def _intern(self, key: GaugeKey) -> bytes:
-        field = gauge_field(self.spec, key)
-        if len(self._fields) >= _FIELD_CACHE:
-            self._fields = {}
-        self._fields[key] = field
-        return field
+        """Refuse every later change with ClosedError, of all stores that share the ledger."""
+        self.ledger.lock = _ClosedLock(reason)
 
 
-def _check_step(n: int) -> None:
-    if not isinstance(n, int) or isinstance(n, bool) or not 0 < n < 1 << 53:
-        raise InvalidValueError(f"a count changes by a whole number of at least 1, not by {n!r}.")
+def _no_step(n: object) -> InvalidValueError:
+    return InvalidValueError(f"a count changes by a whole number of at least 1, not by {n!r}.")

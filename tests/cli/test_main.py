@@ -233,6 +233,13 @@ def test_every_error_has_its_status_and_one_sentence(error):
     assert environment.messages == f"sharedstate-cli: {explain(error)[1]}\n"
 
 
+def test_ctrl_c_in_an_import_is_ctrl_c():
+    """What is raised in __set_name__ reaches us as a RuntimeError on Python 3.11."""
+    wrapped = RuntimeError("Error calling __set_name__")
+    wrapped.__cause__ = KeyboardInterrupt()
+    assert explain(wrapped) == (ExitStatus.INTERRUPTED, "interrupted.")
+
+
 def test_every_class_of_error_has_a_status():
     """A new class in `sharedstate.errors` has to be thought about here."""
     known = {type(error) for error in EXPECTED}

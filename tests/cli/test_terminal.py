@@ -40,14 +40,16 @@ NO_CURSOR, CURSOR = "\x1b[?25l", "\x1b[?25h"
 class Terminal:
     """A process on a terminal of its own."""
 
-    def __init__(self, *arguments: str, columns: int = 120, lines: int = 30, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 120, lines: int = 30, before: str = "", **variables: str
+    ) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         environment = {
             name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
+            [sys.executable, "-c", before + SCRIPT, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -115,6 +117,27 @@ def test_a_watch_leaves_the_terminal_as_it_was(terminal, number, status):
     assert shown.rindex(FIRST_SCREEN) > shown.rindex(SECOND_SCREEN)
     assert shown.rindex(CURSOR) > shown.rindex(NO_CURSOR)
     assert "Traceback" not in shown
+
+
+#: Ctrl-C comes in the very first refresh, when rich has taken over the screen and not yet said so.
+FIRST_REFRESH = """
+import os, signal, rich.live
+real = rich.live.Live.refresh
+
+def refresh(self):
+    real(self)
+    os.kill(os.getpid(), signal.SIGINT)
+
+rich.live.Live.refresh = refresh
+"""
+
+
+def test_ctrl_c_while_the_screen_is_taken_over(terminal):
+    watching = terminal("shared", "show", "inbound_cidr", "--watch", "60", before=FIRST_REFRESH)
+    assert watching.end() == 0
+    shown = watching.shown
+    assert shown.rindex(FIRST_SCREEN) > shown.rindex(SECOND_SCREEN)
+    assert shown.rindex(CURSOR) > shown.rindex(NO_CURSOR)
 
 
 def test_a_watch_fits_the_screen(terminal):

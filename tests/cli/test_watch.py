@@ -1,6 +1,8 @@
 """``--watch`` without a terminal; `test_terminal` has one."""
 
 import json
+import os
+import signal
 
 from sharedstate.errors import UnreachableError
 
@@ -61,3 +63,56 @@ def test_a_defect_is_not_waited_out(rounds):
     happens[:] = [fail]
     status, _ = run("shared", "show", "inbound_cidr", "--watch", observer=observer)
     assert status == 1
+
+
+@pytest.mark.parametrize("output", ["screen", "lines"])
+def test_ctrl_c_that_became_another_error_is_ctrl_c(monkeypatch, output):
+    """Python 3.11 makes a RuntimeError of what is raised while a class is made, as in an import."""
+
+    def interrupted_import(_):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+        except BaseException as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(watch.time, "sleep", interrupted_import)
+    status, environment = run("shared", "show", "inbound_cidr", "--watch", tty=output == "screen")
+    assert (status, environment.messages) == (0, "")
+
+
+def test_ctrl_c_that_was_swallowed_ends_the_watch_all_the_same(monkeypatch):
+    def finalizer(_):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+        except BaseException:
+            pass  # as Python does with what is raised in __del__
+
+    monkeypatch.setattr(watch.time, "sleep", finalizer)
+    assert run("shared", "show", "inbound_cidr", "--watch")[0] == 0
+
+
+def test_ctrl_c_before_the_first_picture_is_status_0(monkeypatch):
+    enter = watch._Ending.__enter__
+
+    def interrupted(self):
+        entered = enter(self)
+        os.kill(os.getpid(), signal.SIGINT)
+        return entered
+
+    monkeypatch.setattr(watch._Ending, "__enter__", interrupted)
+    status, environment = run("shared", "show", "inbound_cidr", "--watch", tty=True)
+    assert (status, environment.messages) == (0, "")
+
+
+def test_an_ignored_ctrl_c_stays_ignored(rounds):
+    """As the shell has it for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        happens, waited = rounds
+        happens.insert(0, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert run("shared", "show", "outbound_cidr", "--watch")[0] == 0
+        assert len(waited) == 4
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -15,6 +16,7 @@ from sharedstate.names import address_field
 
 from ..proxy import proxied
 from ..support import need_server, poll
+from .conftest import minute_result
 from .harness import await_exact, change, own_truths
 
 
@@ -31,13 +33,13 @@ def count_while_away(state: State) -> None:
     chance = random.Random(5)
     for _ in range(20_000):
         change(state, chance)
-    known = sum(len(store._counts) for store in state._stores.values())
+    known = sum(len(store._items) for store in state._stores.values())
     bound = known * 18  # an IPv6 address has 17 fields, and may wait as an item once more
     failures = state.metrics.failures
     poll(lambda: state.metrics.failures >= failures + 2, what="publishing fails")
     for _ in range(20_000):
         change(state, chance)
-    known = sum(len(store._counts) for store in state._stores.values())
+    known = sum(len(store._items) for store in state._stores.values())
     bound = known * 18
     assert 0 < waiting(state) <= bound
     assert known <= 6 * 40 + 4 * 19 + 40, "distinct items, however many events"
@@ -125,3 +127,18 @@ def test_one_hung_primary_neither_fences_members_nor_holds_up_the_others() -> No
             cluster.resume(hung)
         await_exact(cluster, observer, lambda: own_truths([one, two]))
         assert one.metrics.rejoins + two.metrics.rejoins == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_away_for_a_minute(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """More than two million events on 2,800 items while nobody answers: see minute.py, which conftest.py starts."""
+    place = minute_result(tmp_path_factory.getbasetemp())
+    poll(place.exists, 180, what="the minute is over", interval=0.1)
+    found = json.loads(place.read_text())
+    assert "error" not in found, found["error"]
+    assert found["away"] >= 60
+    assert found["events"] > 2_000_000
+    assert found["failures"] > 5, "the publisher tried"
+    assert found["grown"] < 1_000_000, "bytes that Python holds more than after the first bursts"
+    assert found["differences"] == []

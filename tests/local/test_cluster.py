@@ -15,7 +15,7 @@ from redis.connection import SSLConnection
 
 from sharedstate.errors import InvalidValueError, LocalClusterError
 from sharedstate.local import LocalCluster, LocalServer, form, ports
-from sharedstate.local import cluster as cluster_module
+from sharedstate.local import embedded as embedded_module
 from sharedstate.local.admin import Admin, ReplyError, parse_info
 from sharedstate.local.node import SLOTS
 from tests.support import certificates, missing, poll
@@ -112,7 +112,7 @@ def test_quick_start_falls_back_to_the_usual_one(monkeypatch: pytest.MonkeyPatch
 def test_port_taken_meanwhile_is_tried_again_elsewhere(monkeypatch: pytest.MonkeyPatch, offset: int) -> None:
     offers: list[list[int]] = [ports.pick(3), ports.pick(3)]
     with socket.create_server(("127.0.0.1", offers[0][1] + offset)):
-        monkeypatch.setattr(cluster_module, "pick", lambda count: offers.pop(0))
+        monkeypatch.setattr(embedded_module, "pick", lambda count: offers.pop(0))
         with LocalCluster(replicas=0) as started:
             assert started.healthy()
             assert not offers
