@@ -44,7 +44,7 @@ def throttle_show(
 
     Taken: tokens. Held: tokens of a lease, not spent as far as is known. Lease ends: then the rest counts as
     spent. Refused: checks. Idle: since it asked the last time. Numbers of a process are as new as its last
-    request to Redis: refusals are told with the next check that is allowed.
+    request to Redis; refusals are told once a second.
     """
     node = view_of(view, node, "throttle")
     with environment.observe() as observer:

@@ -12,10 +12,10 @@ import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import NoReturn
 
 from sharedstate import cidr
-from sharedstate.errors import ClosedError, CountBelowZeroError, InvalidValueError
+from sharedstate.closing import ClosedLock
+from sharedstate.errors import CountBelowZeroError, InvalidValueError
 from sharedstate.names import field_text
 from sharedstate.objects.fields import GaugeKey, gauge_field
 from sharedstate.objects.gauge import PUBLISH_LIMIT
@@ -139,25 +139,13 @@ class Shard:
         self.dirty = dict.fromkeys(self.values, True)
 
 
-class _ClosedLock:
-    """Takes the place of a ledger's lock when its stores may not be used any more."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def __enter__(self) -> NoReturn:
-        raise ClosedError(self._reason)
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 class Ledger:
     """What all stores of a member share: one lock, so that an event takes it once, however many objects it changes."""
 
     __slots__ = ("lock",)
 
     def __init__(self) -> None:
-        self.lock: threading.Lock | _ClosedLock = threading.Lock()
+        self.lock: threading.Lock | ClosedLock = threading.Lock()
 
 
 class Item:
@@ -414,7 +402,7 @@ class GaugeStore:
 
     def close(self, reason: str) -> None:
         """Refuse every later change with ClosedError, of all stores that share the ledger."""
-        self.ledger.lock = _ClosedLock(reason)
+        self.ledger.lock = ClosedLock(reason)
 
 
 def _no_step(n: object) -> InvalidValueError:

@@ -4,6 +4,9 @@ import json
 import os
 import signal
 
+import pytest
+from sharedstate_cli import watch
+
 from sharedstate.errors import UnreachableError
 
 from .hands import HandMadeObserver, fleet, run

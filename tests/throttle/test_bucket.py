@@ -324,3 +324,14 @@ def test_a_look_changes_nothing(start: Callable[[str], Simulation]) -> None:
     view = sim.look()
     assert (view.left, view.leased, view.taken) == (10, 0, 1)
     assert sim.stored() == before
+
+
+def test_one_that_is_only_refused_says_so_once_a_second(start: Callable[[str], Simulation]) -> None:
+    sim = start("1/hr")
+    sim.take(strict(sim))
+    refused = strict(sim, "r#1#x")
+    for _ in range(30):
+        sim.take(refused)
+        sim.advance(100_000)
+    told = {holder.who: holder.refused for holder in sim.look().holders}["r#1#x"]
+    assert 20 <= told < 30
