@@ -201,6 +201,7 @@ def together(fleet: Fleet, rounds: int, seconds: float) -> None:
             f"{statistics.median(cpu):17,.0f}"
         )
         verdict(title, middle, TOGETHER)
+        verdict(f"{title}, by CPU", statistics.median(cpu), TOGETHER)
 
 
 def bounds(fleet: Fleet, state: sharedstate.State, seconds: float) -> bool:
@@ -219,7 +220,7 @@ def bounds(fleet: Fleet, state: sharedstate.State, seconds: float) -> bool:
     ):
         name = f"bound-{spec}"
         # Whole tokens of a slow rate: the last one that counts is due half a second before the end.
-        length = 12.5 if rate < 1 else seconds + 2
+        length = 12.5 if rate < 1 else seconds + 1
         bucket = state.throttle(name, spec, mode="strict", timeout=1.0)
         emptied = time.monotonic()
         if rate >= 1:
@@ -312,7 +313,7 @@ def main() -> int:
         pipes = [Pipe(node.host, node.port) for node in cluster.nodes]
         with ExitStack() as stack:
             fleet = Fleet(cluster.url, stack)
-            together(fleet, 5, seconds / 3)
+            together(fleet, 5, seconds / 4)
             state = stack.enter_context(sharedstate.connect(cluster.url, node="bench"))
             kept = bounds(fleet, state, seconds)
         with sharedstate.connect(cluster.url, node="bench") as state:

@@ -3,8 +3,9 @@
     python benchmarks/throttle_strict.py [--rounds 60] [--calls 250] [--quick]
 
 One serial process, a throttle that never refuses, contestants in turn and in another order each round: the median
-round counts; the best one, which other work on the machine disturbs least, is shown as well. Then 1,000 asyncio tasks beside the serial client, and what one check
-costs the server (INFO commandstats), allowed and refused. Peers come with ``pip install 'sharedstate[bench]'``.
+round counts; the best one, which other work on the machine disturbs least, is shown as well. Then 1,000 asyncio tasks
+beside the serial client, and what one check costs the server (INFO commandstats), allowed and refused. Peers come with
+``pip install 'sharedstate[bench]'``.
 """
 
 from __future__ import annotations
