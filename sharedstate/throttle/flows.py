@@ -108,8 +108,8 @@ class ThrottleFlows:
     def inc(self, bucket: Bucket, n: int) -> Steps[Decision]:
         """Count what has happened already."""
         check_cost(n, bucket.spec, bucket.name)
-        spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) else None
-        if spent is not None:
+        spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) and bucket.holds(n) else None
+        if spent:
             return spent
         call, owed = bucket.ask(n, How.FORCE)
         taken = yield from self._ask(call, time.monotonic() + bucket.timeout)
@@ -129,8 +129,8 @@ class ThrottleFlows:
     def tarpit(self, bucket: Bucket, max_wait: float, cost: int) -> Steps[Decision]:
         """Take tokens and wait for them."""
         check_cost(cost, bucket.spec, bucket.name)
-        spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) else None
-        if spent is not None:
+        spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) and bucket.holds(cost) else None
+        if spent:
             return spent
         until = time.monotonic() + bucket.timeout
         decision, wait = yield from self._strictly(bucket, cost, until, How.AHEAD, max(max_wait, 0.0))
