@@ -291,8 +291,8 @@ class LeasedBucket(Bucket):
     def _next_size(self, cost: int, passed: float, held: int, demand: int) -> int:
         """How large the next lease is, from what became of this one: it follows demand, up faster than down.
 
-        Who waits for tokens asks for few, so demand alone would keep small leases small: one that was used up within its
-        time, with somebody waiting and nothing refused, makes a larger one.
+        Who waits for tokens asks for few, so demand alone would keep small leases small: one that was used up within
+        its time, with somebody waiting and nothing refused, makes a larger one.
         """
         most = self._size * _GROWTH
         if 2 * held > self._held or not self._held:
