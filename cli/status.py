@@ -49,6 +49,7 @@ class ExitStatus(enum.IntEnum):
 _STATUSES: dict[type[BaseException], ExitStatus] = {
     errors.ConfigError: ExitStatus.CONFIGURATION,
     errors.ShardMismatchError: ExitStatus.CONFIGURATION,
+    errors.SeriesMismatchError: ExitStatus.CONFIGURATION,
     errors.UnknownNameError: ExitStatus.UNKNOWN_NAME,
     NotAMemberError: ExitStatus.UNKNOWN_NAME,
     NothingToSetError: ExitStatus.UNKNOWN_NAME,

@@ -17,6 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import reading
+from .audit.aio import AsyncAudit, AsyncAuditReader
+from .audit.core import AuditCore, MemberCore
+from .audit.traffic import Traffic
 from .call import Flow, only
 from .client import own_member
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
@@ -109,6 +112,7 @@ class AsyncObserver(AsyncThrottling):
         self._link = link
         self._keys = settings.keys
         self._seen: tuple[float, Fleet] | None = None
+        self.audit = AsyncAuditReader(AuditCore(self._keys, settings.node), self._run)
         self.node = settings.node
         self.cluster = settings.keys.cluster
 
@@ -168,7 +172,9 @@ class AsyncObserver(AsyncThrottling):
 
 
 class AsyncState(AsyncObserver):
-    """This process as a member of the fleet; `events` and `metrics` as in `sharedstate.State`."""
+    """This process as a member of the fleet; `events`, `metrics` and `audit` as in `sharedstate.State`."""
+
+    audit: AsyncAudit
 
     def __init__(self, settings: Settings, link: AsyncLink, member: Member) -> None:
         super().__init__(settings, link)
@@ -176,9 +182,24 @@ class AsyncState(AsyncObserver):
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._stores = {spec.name: GaugeStore(spec, self._wake) for spec in settings.objects}
-        self.events = Events(self._stores.values(), settings.sites, self.metrics)
+        self._audits = MemberCore(
+            self._keys,
+            settings.node,
+            manager=member.role == "Manager",
+            wake=self._wake,
+            replicate=settings.traffic.replicate,
+        )
+        self._audits.configured(settings.traffic.series)
+        self.audit = AsyncAudit(self._audits, self._run)
+        traffic = Traffic(settings.traffic, self._audits)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, traffic)
         self._engine = MemberEngine(
-            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
+            self._keys,
+            member,
+            list(self._stores.values()),
+            settings.member_timeout,
+            self.metrics,
+            self._audits.engine,
         )
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
@@ -233,6 +254,7 @@ class AsyncState(AsyncObserver):
         self._closed = True
         for store in self._stores.values():
             store.close("the state was closed; connect again.")
+        self._audits.close("the state was closed; connect again.")
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -286,6 +308,7 @@ class AsyncState(AsyncObserver):
         self._closed = True
         for store in self._stores.values():
             store.close("the state belongs to the parent of this forked process; connect in the child.")
+        self._audits.close("the state belongs to the parent of this forked process; connect in the child.")
 
 
 async def observe(

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from . import reading
+from .audit.core import MemberCore
+from .audit.faces import Audit
+from .audit.traffic import Traffic
 from .errors import AmbiguousError, ClosedError, InvalidValueError, SharedStateError, UnreachableError
 from .events import Events
 from .link.sync import Link
@@ -39,17 +42,34 @@ class State(Observer):
     """This process as a member of the fleet: counts its own part and reads everybody's.
 
     A background thread publishes and beats; `state.events` and increments only change memory. Attributes: `events`,
-    `metrics` (see `Metrics`), `node`, `cluster`.
+    `metrics` (see `Metrics`), `audit` (see `Audit`), `node`, `cluster`.
     """
+
+    audit: Audit
 
     def __init__(self, settings: Settings, link: Link, member: Member) -> None:
         super().__init__(settings, link)
         self.metrics = Metrics()
         self._wake = threading.Event()
         self._stores = {spec.name: GaugeStore(spec, self._wake.set) for spec in settings.objects}
-        self.events = Events(self._stores.values(), settings.sites, self.metrics)
+        self._audits = MemberCore(
+            self._keys,
+            settings.node,
+            manager=member.role == "Manager",
+            wake=self._wake.set,
+            replicate=settings.traffic.replicate,
+        )
+        self._audits.configured(settings.traffic.series)
+        self.audit = Audit(self._audits, self._run)
+        traffic = Traffic(settings.traffic, self._audits)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, traffic)
         self._engine = MemberEngine(
-            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
+            self._keys,
+            member,
+            list(self._stores.values()),
+            settings.member_timeout,
+            self.metrics,
+            self._audits.engine,
         )
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
@@ -116,6 +136,7 @@ class State(Observer):
         self._closed.set()
         for store in self._stores.values():
             store.close("the state was closed; connect again.")
+        self._audits.close("the state was closed; connect again.")
         self._wake.set()
         until = time.monotonic() + timeout
         self._close_throttles()
@@ -164,6 +185,7 @@ class State(Observer):
         self._closed.set()
         for store in self._stores.values():
             store.close("the state belongs to the parent of this forked process; connect in the child.")
+        self._audits.close("the state belongs to the parent of this forked process; connect in the child.")
 
 
 def connect(

@@ -15,7 +15,9 @@
     |   +-- UnknownObjectError
     |   +-- UnknownNodeError
     |   +-- UnknownThrottleError
+    |   +-- UnknownSeriesError
     +-- ShardMismatchError                    configured and stored shard counts differ
+    +-- SeriesMismatchError                   an audit series is defined otherwise than the fleet has it
     +-- LinkError                             talking to Redis failed
     |   +-- UnreachableError                  nobody answered (refused, unresolvable, not before the deadline)
     |   +-- AmbiguousError                    sent, no whole answer: it may or may not have run
@@ -49,6 +51,7 @@ __all__ = [
     "LinkError",
     "LocalClusterError",
     "PermissionDeniedError",
+    "SeriesMismatchError",
     "ServerRefusedError",
     "ShardMismatchError",
     "SharedStateError",
@@ -56,6 +59,7 @@ __all__ = [
     "UnknownNodeError",
     "UnknownObjectError",
     "UnknownThrottleError",
+    "UnknownSeriesError",
     "UnreachableError",
     "UnsuitableServerError",
 ]
@@ -149,8 +153,18 @@ class UnknownThrottleError(UnknownNameError):
     noun = "throttle"
 
 
+class UnknownSeriesError(UnknownNameError):
+    """No audit series has this name."""
+
+    noun = "audit series"
+
+
 class ShardMismatchError(SharedStateError):
     """The configured shard count of an object differs from the one stored in Redis."""
+
+
+class SeriesMismatchError(SharedStateError):
+    """An audit series is defined with another type, other windows or another reach than the fleet has it."""
 
 
 class LinkError(SharedStateError):

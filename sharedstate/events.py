@@ -11,6 +11,7 @@ from .objects.store import GaugeStore, Item, Ledger
 from .specs import CountBy
 
 if TYPE_CHECKING:
+    from .audit.traffic import Traffic
     from .config import Site
 
 __all__ = ["Events"]
@@ -31,7 +32,13 @@ class Events:
     Every method raises InvalidAddressError or InvalidDomainError for what is none, and then counts nothing anywhere.
     """
 
-    def __init__(self, stores: Iterable[GaugeStore], sites: Sequence[Site], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        stores: Iterable[GaugeStore],
+        sites: Sequence[Site],
+        metrics: Metrics,
+        traffic: Traffic,
+    ) -> None:
         by_class: dict[str, list[GaugeStore]] = {}
         self._ledger = Ledger()  # one for all, so that an event takes one lock for all it changes
         for store in stores:
@@ -44,6 +51,7 @@ class Events:
         self._metrics = metrics
         self._clients: dict[str, tuple[Item, ...]] = {}
         self._connections: dict[_Connection, tuple[Item, ...]] = {}
+        self._traffic = traffic
         self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
         self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
         self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
@@ -52,6 +60,7 @@ class Events:
         """A client connected to this node."""
         items = self._clients.get(ip)
         self._add(self._client(ip) if items is None else items)
+        self._traffic.connect(ip)
 
     def inbound_disconnect(self, ip: str) -> None:
         """A client's connection ended, however it did."""
@@ -92,20 +101,25 @@ class Events:
         items = self._connections.get(connection)
         self._take(self._connection(connection) if items is None else items)
 
-    def reception(self, ip: str) -> None:
-        """A message from a client was accepted. Kept by `metrics` replication, which this version does not have yet."""
+    def reception(self, ip: str, domain: str | None = None) -> None:
+        """A message from a client was accepted, for a recipient domain if the MTA tells it."""
+        self._traffic.reception(ip, domain)
 
     def rejection(self, ip: str) -> None:
-        """A message or recipient was refused. Kept by `metrics` replication, which this version does not have yet."""
+        """A message or recipient was refused."""
+        self._traffic.rejection(ip)
 
     def delivery(self, domain: str, seconds: float) -> None:
-        """A delivery succeeded. Kept by `metrics` replication, which this version does not have yet."""
+        """A delivery succeeded, `seconds` after the message came."""
+        self._traffic.delivery(domain, seconds)
 
     def transfail(self, domain: str) -> None:
-        """A delivery failed for now. Kept by `metrics` replication, which this version does not have yet."""
+        """A delivery failed for now."""
+        self._traffic.transfail(domain)
 
     def permfail(self, domain: str) -> None:
-        """A delivery failed for good. Kept by `metrics` replication, which this version does not have yet."""
+        """A delivery failed for good."""
+        self._traffic.permfail(domain)
 
     def _add(self, items: tuple[Item, ...]) -> None:
         with self._ledger.lock:

@@ -17,6 +17,10 @@ key                                   type    holds
 ``ss:C:{OBJECT:SHARD}:of:I``          hash    item -> count of the member with incarnation I
 ``ss:C:{throttle:NAME}:bucket``       hash    a throttle's bucket (``lua/includes/throttle_open.lua``)
 ``ss:C:{throttles:SHARD}:names``      zset    throttle name -> server time (s) of its last sign of use
+``ss:C:{fleet}:series``               hash    audit series -> spec (JSON)
+``ss:C:{audit:S:SECONDS:SHARD}:reg``  hash    source -> last applied batch, server time (ms), node
+``ss:C:{audit:S:SECONDS:SHARD}:w:N``  hash    field -> count or packed node: window N of series S, all nodes
+``ss:C:{audit:S:…}:w:N:NODE``         hash    the same, of one node
 ====================================  ======  ============================================================
 """
 
@@ -37,7 +41,7 @@ class Keys:
         cluster: the fleet's name, letters, digits, ``. _ -``.
     """
 
-    __slots__ = ("cluster", "dying", "live", "members", "objects")
+    __slots__ = ("cluster", "dying", "live", "members", "objects", "series")
 
     def __init__(self, cluster: str) -> None:
         self.cluster = check_name(cluster, "cluster")
@@ -46,6 +50,7 @@ class Keys:
         self.dying = f"{fleet}:dying"
         self.members = f"{fleet}:members"
         self.objects = f"{fleet}:objects"
+        self.series = f"{fleet}:series"
 
     def registry(self, name: str, shard: int) -> str:
         """Sequences and tombstones of the members in one shard of an object."""
@@ -66,3 +71,12 @@ class Keys:
     def throttle_names(self, shard: int) -> str:
         """Names of the throttles in use, one of `THROTTLE_NAME_SHARDS` parts."""
         return f"ss:{self.cluster}:{{throttles:{shard}}}:names"
+
+    def audit_registry(self, name: str, interval: int, shard: int) -> str:
+        """How far each source's batches are applied in one shard of an audit series' windows of `interval` seconds."""
+        return f"ss:{self.cluster}:{{audit:{name}:{interval}:{shard}}}:reg"
+
+    def audit_window(self, name: str, interval: int, shard: int, window: int, node: str | None = None) -> str:
+        """One shard of one window of an audit series, of all nodes together or of one; node names have no case."""
+        base = f"ss:{self.cluster}:{{audit:{name}:{interval}:{shard}}}:w:{window}"
+        return base if node is None else f"{base}:{node.lower()}"

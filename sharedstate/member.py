@@ -22,9 +22,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .audit.engine import AuditEngine
 from .call import Flow, only
 from .clock import awake_clock
-from .errors import ShardMismatchError, SharedStateError
+from .errors import LinkError, ShardMismatchError, SharedStateError
 from .keys import Keys
 from .objects import fleet, gauge
 from .objects.fleet import Fleet
@@ -131,6 +132,7 @@ class MemberEngine:
         stores: the objects it owns a part of.
         member_timeout: seconds after which a dead member's counts are out of every view.
         metrics: where to count.
+        audits: its audit series.
     """
 
     def __init__(
@@ -140,11 +142,14 @@ class MemberEngine:
         stores: Sequence[GaugeStore],
         member_timeout: float,
         metrics: Metrics,
+        audits: AuditEngine | None = None,
     ) -> None:
         self.keys = keys
         self.member = member
         self.stores = stores
         self.metrics = metrics
+        self.audits = audits
+        self._audits_first = False
         # Live for 2/3 of the timeout without a heartbeat, one every sixth: the last third is for being noticed
         # (a sixth) and reaped.
         self.live_for = member_timeout * 2 / 3
@@ -171,7 +176,10 @@ class MemberEngine:
 
         Raises:
             ShardMismatchError: an object is stored with another shard count than configured.
+            SeriesMismatchError: an audit series is stored otherwise than configured.
         """
+        if self.audits is not None:
+            yield from self.audits.register()
         began = awake_clock()
         self.member = dataclasses.replace(self.member, incarnation=new_incarnation())
         specs = [store.spec for store in self.stores]
@@ -214,6 +222,8 @@ class MemberEngine:
     def leave(self) -> Flow[None]:
         """Take this member and its counts out of the fleet."""
         if self.joined:
+            if self.audits is not None:
+                yield from self.audits.publish(self._beat_if_due)
             self.joined = False
             yield from only(fleet.fence(self.keys, [self.member.incarnation]))
             yield from bury_flow(self.keys, self.member.incarnation)
@@ -232,6 +242,8 @@ class MemberEngine:
                 due = min(due, self._published + wait - now)
             elif any(shard.dirty for shard in store.shards):
                 due = min(due, self._published + MIN_INTERVAL - now)
+        if self.audits is not None:
+            due = min(due, self.audits.due(MIN_INTERVAL))
         return max(due, self._retry_at - now, 0.0)
 
     def failed(self, error: Exception) -> None:
@@ -296,13 +308,38 @@ class MemberEngine:
             flow.close()
 
     def publish(self) -> Flow[None]:
-        """Publish every change made before the call; returns when all is acknowledged.
+        """Publish every change made before the call, counts and audit series; returns when all is acknowledged.
 
         One pipelined round trip for each 1000 changed fields of a shard.
 
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
         """
+        parts = [self.publish_gauges]
+        if self.audits is not None:
+            # Each goes first in turn: a primary that hangs takes the time of what comes second.
+            parts.insert(0 if self._audits_first else 1, self._publish_audits)
+            self._audits_first = not self._audits_first
+        failure: LinkError | None = None
+        for part in parts:
+            try:
+                yield from part()
+            except LinkError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def _publish_audits(self) -> Flow[None]:
+        assert self.audits is not None
+        yield from self.audits.publish(self._beat_if_due)
+
+    def _beat_if_due(self) -> Flow[None]:
+        """Between the round trips of a long publish, which must not outlive the member's own time."""
+        if self._lost or awake_clock() >= self._beaten + self.beat_every:
+            yield from self.beat()
+
+    def publish_gauges(self) -> Flow[None]:
+        """The counts' part of `publish`."""
         if self._lost:
             yield from self.beat()
         self._published = awake_clock()
@@ -310,8 +347,7 @@ class MemberEngine:
         for store in self.stores:
             store.fold()
         while True:
-            if awake_clock() >= self._beaten + self.beat_every:
-                yield from self.beat()  # a long publish must not outlive the member's own time
+            yield from self._beat_if_due()
             work = [
                 (store, shard, *shard.batch())
                 for store in self.stores
@@ -394,6 +430,8 @@ class MemberEngine:
                 yield from self.rejoin()
         if failure is not None:
             raise failure
+        if self.audits is not None:
+            yield from self.audits.verify()
         self._verified = awake_clock()
 
     def audit(self) -> Flow[None]:

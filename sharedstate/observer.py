@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import reading
+from .audit.core import AuditCore
+from .audit.faces import AuditReader
 from .call import Flow, only
 from .errors import InvalidValueError
 from .link.sync import Link
@@ -149,6 +151,7 @@ class Observer(Throttling):
         self._link = link
         self._keys = settings.keys
         self._seen: tuple[float, Fleet] | None = None
+        self.audit = AuditReader(AuditCore(self._keys, settings.node), self._run)
         self.node = settings.node
         self.cluster = settings.keys.cluster
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .audit.traffic import TrafficPlan, plan_of
 from .errors import InvalidUrlError, InvalidValueError
 from .keys import Keys
 from .link.url import Endpoint, parse_url
@@ -38,6 +39,7 @@ class Settings:
     sites: tuple[Site, ...]
     limits: tuple[Limit, ...] = ()
     throttles: Defaults = field(default_factory=Defaults)
+    traffic: TrafficPlan = field(default_factory=TrafficPlan)
 
 
 def node_name(node: str | None = None, configured: str | None = None) -> str:
@@ -97,4 +99,5 @@ def resolve(
         sites=loaded.sites if loaded else (),
         limits=loaded.limits if loaded else (),
         throttles=loaded.throttles if loaded else Defaults(),
+        traffic=plan_of(loaded) if loaded else TrafficPlan(),
     )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import sharedstate
+from sharedstate.audit import calls as audit_calls
+from sharedstate.audit.series import SeriesSpec
 from sharedstate.call import Call
 from sharedstate.keys import Keys
 from sharedstate.local import LocalCluster
@@ -23,7 +25,21 @@ MEMBER = Member(incarnation="i", node="n", pid=1)
 SPEC = ObjectSpec(name="inbound_cidr", cls="inbound_cidr")
 RATE = parse_spec("30/1")
 BUCKET = KEYS.bucket("t")
+SERIES = SeriesSpec.make("s", "300,6", "cidr", "cluster")
 CALLS: list[Call[Any]] = [
+    audit_calls.add(
+        KEYS,
+        SERIES,
+        SERIES.monitors[0],
+        0,
+        7,
+        source="i",
+        before=0,
+        number=1,
+        node="n",
+        changes=[b"4", b"\0\1\1a\1"],
+    ),
+    audit_calls.define(KEYS, [SERIES]),
     fleet.join(KEYS, MEMBER, 1000, [SPEC]),
     fleet.beat(KEYS, "i", 1000),
     fleet.fence(KEYS, ["i"]),
@@ -45,6 +61,9 @@ KEY_NAMES = {
     "members": KEYS.members,
     "objects": KEYS.objects,
     "registry": KEYS.registry("o", 0),
+    "series": KEYS.series,
+    "window": KEYS.audit_window("s", 300, 0, 7),
+    "part": KEYS.audit_window("s", 300, 0, 7, "n"),
     "sums": KEYS.sums("o", 0),
     "copy": KEYS.copy("o", 0, "i"),
     "bucket": BUCKET,
@@ -80,7 +99,10 @@ def test_builder_sends_what_the_header_documents(call: Call[Any]) -> None:
     text = header(call.script)
     names = re.findall(r"^--   KEYS\[\d+\]  (\w+)", text, re.MULTILINE)
     assert call.args[0] == call.script.key_count == len(names)
-    assert list(call.args[1 : len(names) + 1]) == [KEY_NAMES[name] for name in names]
+    expected = dict(KEY_NAMES)
+    if call.script.name == "audit_add":
+        expected["registry"] = KEYS.audit_registry("s", 300, 0)
+    assert list(call.args[1 : len(names) + 1]) == [expected[name] for name in names]
     sent = len(call.args) - 1 - len(names)
     documented = re.findall(r"^--   ARGV\[(\d+)(\.\.)?\]", text, re.MULTILINE)
     assert [int(number) for number, _ in documented] == list(range(1, len(documented) + 1))

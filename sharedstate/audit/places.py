@@ -1,0 +1,75 @@
+"""Where in Redis the counts of a series are: which shard, which field, which tree.
+
+Addresses are counted in three trees, each with one home shard: the blocks of 8 bits of the whole family, the blocks of
+16 bits within each of these, and the addresses within each block of 16 bits. (IPv6: 16, 32 and 128 bits.) A member
+adds its changes up and sends them to all three, so a block of any length is answered from one tree in one shard, and
+the busy trees are small.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from sharedstate.names import V4, Block
+
+__all__ = ["Place", "address_entries", "block_place", "key_size", "leaf_of", "shard_of"]
+
+#: Bytes of an address at which its trees begin, and how many bytes each tree's keys have.
+_TIERS = {4: ((0, 1), (1, 1), (2, 2)), 16: ((0, 2), (2, 2), (4, 12))}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a question's answer is.
+
+    Attributes:
+        shard: the shard.
+        fields: hash fields to read; for a block the path of its tree, root first.
+        size: length of the tree's keys in bytes; 0 where the one field is a plain number.
+        prefix: the block's bytes below the root.
+        bits: how many bits of them count.
+    """
+
+    shard: int
+    fields: tuple[bytes, ...]
+    size: int = 0
+    prefix: bytes = b""
+    bits: int = 0
+
+
+def shard_of(root: bytes, shards: int) -> int:
+    """Home of a tree or of a string. CRC-32: stable over versions, platforms and time."""
+    return zlib.crc32(root) % shards
+
+
+def address_entries(field: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """(root, key) of an address in each of its trees; the last is the address itself."""
+    if len(field) == 5:
+        return ((field[:1], field[1:2]), (field[:2], field[2:3]), (field[:3], field[3:]))
+    return ((field[:1], field[1:3]), (field[:3], field[3:5]), (field[:5], field[5:]))
+
+
+def block_place(block: Block, shards: int) -> Place:
+    """Where a block is counted."""
+    tiers = _TIERS[len(block.network)]
+    begin, size = next(
+        ((begin, size) for begin, size in tiers if block.length <= (begin + size) * 8), tiers[-1]
+    )
+    root = block.family + block.network[:begin]
+    prefix, bits = block.network[begin : begin + size], block.length - begin * 8
+    fields = tuple(root + prefix[:depth] for depth in range(max(bits - 1, 0) // 8 + 1))
+    return Place(shard_of(root, shards), fields, size, prefix, bits)
+
+
+def key_size(field: bytes) -> int:
+    """Length of the keys in a leaf at this field of an address series."""
+    width = 4 if field[:1] == V4 else 16
+    depth = len(field) - 1
+    begin, size = next(tier for tier in reversed(_TIERS[width]) if tier[0] <= depth)
+    return size - (depth - begin)
+
+
+def leaf_of(field: bytes) -> bool:
+    """Whether the node at this field belongs to the tree of the addresses themselves, not of blocks."""
+    return len(field) > (2 if field[:1] == V4 else 4)

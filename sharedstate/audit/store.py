@@ -1,0 +1,465 @@
+"""What a member has counted and Redis does not have yet. No I/O here.
+
+`SeriesStore.add` changes one dict under a short lock. `fold` takes what was added and lays it into *chains*: one for
+each shard of each monitor. A chain numbers its batches. A batch whose answer is missing stays as it is and is sent
+again under its number, for its changes must be applied once and not twice; one that is acknowledged goes into a log,
+from which a server that forgot it (a failover, FLUSHALL) gets it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from sharedstate.errors import ClosedError, InvalidValueError
+from sharedstate.names import V4
+
+from . import sketch
+from .clock import ServerClock, awake
+from .packed import EXACT, pack_changes
+from .places import address_entries
+from .series import MERGED, Monitor, SeriesSpec, SeriesType
+from .sketch import SUM
+
+__all__ = ["AuditMetrics", "Batch", "Chain", "SeriesStore", "check_count"]
+
+#: Changes one batch may carry: bounds the time the server is busy with it to some milliseconds.
+BATCH_LIMIT = 1000
+#: Changes that may wait in one series; beyond it the oldest are merged into coarser keys.
+WAITING_LIMIT = 1_000_000
+#: Changes in acknowledged batches that one series keeps for a server that forgets.
+LOG_LIMIT = 500_000
+#: Texts whose fields are kept ready; beyond it the cache starts anew.
+_FIELD_CACHE = 65_536
+#: No event counts for more, so that no sum of them comes near what a server's numbers hold exactly.
+_LARGEST = 1 << 40
+
+#: A chain's changes to one window: number fields (key b"") and trees (key within the tree), by field.
+_Changes = dict[bytes, dict[bytes, int]]
+
+
+@dataclass(slots=True)
+class AuditMetrics:
+    """What became of the events counted; plain numbers, read them at any time.
+
+    Attributes:
+        published: changes acknowledged by Redis (an address is one in each of its trees).
+        resent: batches sent again, because their answer was missing or a server had forgotten them.
+        dropped: events that could not be published before their window was over for good.
+        merged: changes merged into coarser keys because too many waited; totals stay right.
+        possibly_lost: changes a server forgot that were not in the log any more.
+    """
+
+    published: int = 0
+    resent: int = 0
+    dropped: int = 0
+    merged: int = 0
+    possibly_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes to one window in one shard under one number.
+
+    Attributes:
+        number: its place in the chain.
+        window: the window.
+        args: fields and packed changes, as sent.
+        size: how many changes.
+        events: how many events they stand for, where the chain is the one that counts them.
+    """
+
+    number: int
+    window: int
+    args: tuple[bytes, ...]
+    size: int
+    events: int
+
+
+@dataclass(slots=True)
+class Chain:
+    """The batches of one member for one shard of one monitor's windows."""
+
+    spec: SeriesSpec
+    monitor: Monitor
+    shard: int
+    waiting: dict[int, _Changes] = field(default_factory=dict)
+    believed: int = 0  # the last number the server has, as far as is known
+    sent: int = 0
+    log: deque[Batch] = field(default_factory=deque)
+    _out: Batch | None = None  # sent or about to be, not acknowledged
+    _again: deque[Batch] = field(default_factory=deque)  # acknowledged once, forgotten by the server
+    _given_up: deque[Batch] = field(default_factory=deque)  # too old for the log, without their changes
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._again or self._out or self.waiting)
+
+    def over(self, window: int, now_ms: float) -> bool:
+        """Whether a window does not count any more."""
+        return self.spec.ends(self.monitor, window) <= now_ms
+
+    def next(self) -> Batch:
+        """The batch to send now; the same again until it is settled."""
+        if self._again:
+            return self._again[0]
+        if self._out is None:
+            self._out = self._cut()
+        return self._out
+
+    def _cut(self) -> Batch:
+        window = min(self.waiting)
+        changes = self.waiting[window]
+        args: list[bytes] = []
+        size = events = 0
+        while changes and size < BATCH_LIMIT:
+            root, found = changes.popitem()
+            if len(found) > BATCH_LIMIT - size:
+                part = dict(list(found.items())[: BATCH_LIMIT - size])
+                changes[root] = {key: change for key, change in found.items() if key not in part}
+                found = part
+            size += len(found)
+            events += _events(self.spec, root, found)
+            args += (root, _packed(self.spec, found))
+        if not changes:
+            del self.waiting[window]
+        self.sent += 1
+        return Batch(self.sent, window, tuple(args), size, events)
+
+    def applied(self, batch: Batch, last: int) -> bool:
+        """The server has this batch; returns whether it is so for the first time."""
+        self.believed = max(batch.number, last if last <= self.sent else 0)
+        if self._again and self._again[0] is batch:
+            self._again.popleft()
+            return False
+        if self._out is batch:
+            self._out = None
+            self.log.append(batch)
+            return True
+        return False
+
+    def refused(self, batch: Batch) -> bool:
+        """The server says that the window is over; returns whether the batch was never applied."""
+        first = self.applied(batch, batch.number)
+        if first:
+            self.log.pop()
+        return first
+
+    def reconcile(self, last: int, now_ms: float) -> tuple[int, int]:
+        """The server's last number is `last`: send again what it forgot.
+
+        Returns:
+            How many batches will go again, and how many changes it forgot that are not in the log any more.
+        """
+        if last >= self.believed:
+            self.believed = last
+            return 0, 0
+        self.believed = last
+        self._again = deque(
+            batch for batch in self.log if batch.number > last and not self.over(batch.window, now_ms)
+        )
+        lost = sum(
+            batch.size
+            for batch in self._given_up
+            if batch.number > last and not self.over(batch.window, now_ms)
+        )
+        self._given_up = deque(batch for batch in self._given_up if batch.number <= last)
+        return len(self._again), lost
+
+    def forget_oldest(self) -> int:
+        """Take the oldest batch out of the log to save memory; returns its changes."""
+        batch = self.log.popleft()
+        self._given_up.append(Batch(batch.number, batch.window, (), batch.size, batch.events))
+        return batch.size
+
+    def prune(self, now_ms: float) -> tuple[int, int]:
+        """Forget what belongs to windows that are over; returns changes taken from the log, events dropped."""
+        logged = dropped = 0
+        while self.log and self.over(self.log[0].window, now_ms):
+            logged += self.log.popleft().size
+        while self._given_up and self.over(self._given_up[0].window, now_ms):
+            self._given_up.popleft()
+        for window in [window for window in self.waiting if self.over(window, now_ms)]:
+            for root, found in self.waiting.pop(window).items():
+                dropped += _events(self.spec, root, found)
+        return logged, dropped
+
+    def waiting_changes(self) -> int:
+        """Changes that were not sent yet."""
+        return sum(len(found) for changes in self.waiting.values() for found in changes.values())
+
+    def merge(self, window: int, zeroed: int) -> int:
+        """Make the keys that wait for a window coarser; returns how many fewer there are.
+
+        Args:
+            window: the window.
+            zeroed: how many trailing bytes of an address lose their meaning; any number for strings.
+        """
+        changes = self.waiting[window]
+        before = sum(map(len, changes.values()))
+        if self.spec.type.is_cidr:
+            for root, found in changes.items():
+                if _is_address_tree(root) and (root[:1] == V4 or zeroed >= 8):
+                    merged: dict[bytes, int] = {}
+                    changes[root] = merged
+                    for key, change in found.items():
+                        coarse = key[: max(len(key) - zeroed, 0)].ljust(len(key), b"\0")
+                        merged[coarse] = merged.get(coarse, 0) + change
+        elif self.spec.type is SeriesType.STRING:
+            total = sum(change for found in changes.values() for change in found.values())
+            changes.clear()
+            changes[MERGED.encode()] = {b"": total}
+        return before - sum(map(len, changes.values()))
+
+
+def _is_address_tree(root: bytes) -> bool:
+    return len(root) == (3 if root[:1] == V4 else 5)
+
+
+def _events(spec: SeriesSpec, root: bytes, found: dict[bytes, int]) -> int:
+    """Events that some changes stand for: of addresses those of the address tree, not the sums of blocks."""
+    if spec.type.is_cidr and not _is_address_tree(root):
+        return 0
+    if spec.type is SeriesType.TIME and root[:1] == SUM:
+        return 0
+    return sum(map(abs, found.values()))
+
+
+def _packed(spec: SeriesSpec, found: dict[bytes, int]) -> bytes:
+    key = next(iter(found))
+    for key, change in found.items():
+        if not -EXACT <= change <= EXACT:
+            found[key] = EXACT if change > 0 else -EXACT
+    if not key:
+        return b"%d" % found[key]
+    return pack_changes(found, len(key), whole=not spec.type.is_cidr)
+
+
+class _ClosedLock:
+    """Takes the place of a store's lock when the store may not be used any more."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __enter__(self) -> NoReturn:
+        raise ClosedError(self._reason)
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class SeriesStore:
+    """One member's part of one series. Safe to use from many threads.
+
+    Args:
+        spec: the series.
+        clock: the server's clock.
+        wake: called when a first change waits, and again when max_pending do.
+        metrics: where to count.
+        max_delay: seconds a change may wait before it is published.
+        max_pending: events after which it is published without waiting.
+    """
+
+    def __init__(
+        self,
+        spec: SeriesSpec,
+        clock: ServerClock,
+        wake: Callable[[], None],
+        metrics: AuditMetrics,
+        max_delay: float = 1.0,
+        max_pending: int = 100,
+    ) -> None:
+        self.spec = spec
+        self.max_delay = max_delay
+        self.max_pending = max_pending
+        self.pending = 0
+        self.chains = {
+            (monitor.interval, shard): Chain(spec, monitor, shard)
+            for monitor in spec.monitors
+            for shard in range(spec.shards)
+        }
+        self._clock = clock
+        self._wake = wake
+        self._metrics = metrics
+        self._lock: threading.Lock | _ClosedLock = threading.Lock()
+        self._fields: dict[str, bytes] = {}
+        self._counts: dict[bytes, int] = {}
+        self._ended: list[tuple[float, dict[bytes, int]]] = []  # of windows that ended since the last fold
+        self._when = 0.0  # server time within the window that _counts belongs to
+        self._until = 0.0  # when to look at the clock again, by `awake`
+        self._homes: dict[bytes, int] = {}
+        self._log_size = 0
+
+    def add(self, key: str, count: int = 1) -> None:
+        """Count something, now. No I/O; published after max_delay or max_pending at the latest.
+
+        Raises:
+            InvalidValueError: the key is not one of this series, or the count no whole number; nothing was counted.
+            ClosedError: the state was closed.
+        """
+        field = self._fields.get(key)
+        if field is None:
+            field = self._intern(key)
+        if count != 1:
+            check_count(count)
+        with self._lock:
+            if awake() >= self._until:
+                self._look_at_clock()
+            counts = self._counts
+            counts[field] = counts.get(field, 0) + count
+            self.pending += 1
+            if self.pending == 1 or self.pending == self.max_pending:
+                self._wake()
+
+    def add_seconds(self, key: str, seconds: float) -> None:
+        """Count a duration, now; for series of type time. No I/O.
+
+        Raises:
+            InvalidValueError: the key is not one of this series, or the duration negative or no number.
+            ClosedError: the state was closed.
+        """
+        if self.spec.type is not SeriesType.TIME:
+            raise InvalidValueError(
+                f"series {self.spec.name!r} has type {self.spec.type}, not time: use add()."
+            )
+        name = self.spec.field(key)
+        bucket, micros = sketch.bucket_of(seconds)
+        total, place = SUM + name, sketch.COUNTS + name + bucket
+        with self._lock:
+            if awake() >= self._until:
+                self._look_at_clock()
+            counts = self._counts
+            counts[place] = counts.get(place, 0) + 1
+            counts[total] = counts.get(total, 0) + micros
+            self.pending += 1
+            if self.pending == 1 or self.pending == self.max_pending:
+                self._wake()
+
+    def put(self, monitor: Monitor, window: int, changes: dict[bytes, int]) -> None:
+        """Lay changes to a given window of one monitor straight into the chains: corrections by hand."""
+        self._lay(monitor.interval, window, changes)
+
+    def check(self, key: str) -> None:
+        """Raise what add would raise for this key, without counting."""
+        self.spec.field(key)
+
+    def close(self, reason: str) -> None:
+        """Refuse every later change with ClosedError."""
+        self._lock = _ClosedLock(reason)
+
+    def _intern(self, key: str) -> bytes:
+        field = self.spec.field(key)
+        if self.spec.type is SeriesType.TIME:
+            raise InvalidValueError(f"series {self.spec.name!r} counts durations: use add_seconds().")
+        if len(self._fields) >= _FIELD_CACHE:
+            self._fields = {}
+        self._fields[key] = field
+        return field
+
+    def _look_at_clock(self) -> None:
+        """Begin a new dict when a window of any monitor ended. Called twice a second and at each edge."""
+        now = self._clock.now()
+        edge = min((now // m.interval + 1) * m.interval for m in self.spec.monitors)
+        if any(now // m.interval != self._when // m.interval for m in self.spec.monitors):
+            if self._counts:
+                self._ended.append((self._when, self._counts))
+            self._counts = {}
+            self._when = now
+        self._until = awake() + min(edge - now, 0.5)
+
+    # -- for the publisher, which is one thread ---------------------------------------------------------------------
+
+    def fold(self) -> None:
+        """Lay what was added so far into the chains."""
+        lock = self._lock
+        if isinstance(lock, _ClosedLock):
+            taken = self._ended
+            if self._counts:
+                taken.append((self._when, self._counts))
+            self._ended, self._counts, self.pending = [], {}, 0
+        else:
+            with lock:
+                taken = self._ended
+                if self._counts:
+                    taken.append((self._when, self._counts))
+                self._ended, self._counts, self.pending = [], {}, 0
+        for when, counts in taken:
+            for monitor in self.spec.monitors:
+                self._lay(monitor.interval, int(when // monitor.interval), counts)
+        now_ms = self._clock.now() * 1000
+        for chain in self.chains.values():
+            if chain.log or chain.waiting:
+                logged, dropped = chain.prune(now_ms)
+                self._log_size -= logged
+                self._metrics.dropped += dropped
+        self._bound_waiting()
+
+    def _lay(self, interval: int, window: int, counts: dict[bytes, int]) -> None:
+        homes, shards = self._homes, self.spec.shards
+        targets: list[_Changes | None] = [None] * shards
+        if len(homes) > _FIELD_CACHE:
+            homes.clear()
+        for root, key, change in self._entries(counts):
+            shard = homes.get(root)
+            if shard is None:
+                shard = homes[root] = (
+                    zlib.crc32(root if self.spec.type is not SeriesType.TIME else root[1:]) % shards
+                )
+            changes = targets[shard]
+            if changes is None:
+                changes = targets[shard] = self.chains[interval, shard].waiting.setdefault(window, {})
+            found = changes.get(root)
+            if found is None:
+                changes[root] = {key: change}
+            else:
+                found[key] = found.get(key, 0) + change
+
+    def _entries(self, counts: dict[bytes, int]) -> Iterator[tuple[bytes, bytes, int]]:
+        if self.spec.type.is_cidr:
+            for field, change in counts.items():
+                for root, key in address_entries(field):
+                    yield root, key, change
+        elif self.spec.type is SeriesType.TIME:
+            for field, change in counts.items():
+                yield (field, b"", change) if field[:1] == SUM else (field[:-2], field[-2:], change)
+        else:
+            for field, change in counts.items():
+                yield field, b"", change
+
+    def _bound_waiting(self) -> None:
+        waiting = sum(chain.waiting_changes() for chain in self.chains.values() if chain.waiting)
+        for zeroed in (1, 2, 8, 10, 12) if waiting > WAITING_LIMIT else ():
+            chains = list(self.chains.values())
+            oldest = sorted(
+                (self.spec.ends(chain.monitor, window), number, window)
+                for number, chain in enumerate(chains)
+                for window in chain.waiting
+            )
+            for _, number, window in oldest:
+                if waiting <= WAITING_LIMIT:
+                    return
+                merged = chains[number].merge(window, zeroed)
+                waiting -= merged
+                self._metrics.merged += merged
+
+    @property
+    def due(self) -> bool:
+        """Whether folded changes wait for being sent."""
+        return any(chain.due for chain in self.chains.values())
+
+    def acknowledged(self, chain: Chain) -> None:
+        """A batch was added to this chain's log: keep the logs of the series within their bound."""
+        self._log_size += chain.log[-1].size
+        while self._log_size > LOG_LIMIT:
+            longest = max(self.chains.values(), key=lambda one: len(one.log))
+            self._log_size -= longest.forget_oldest()
+
+
+def check_count(count: object) -> None:
+    """Raise InvalidValueError if this is no whole number that can be counted."""
+    if not isinstance(count, int) or isinstance(count, bool) or not -_LARGEST < count < _LARGEST:
+        raise InvalidValueError(f"a count is a whole number of less than 2^40, not {count!r}.")
