@@ -83,8 +83,8 @@ _REPLICATED = {
     "shared_named_throttles": "throttles by name, for the whole fleet",
     "OBTM": "outbound message throttles",
     "OBTC": "outbound connection throttles",
-    "metrics": "audit series and gauge caches",
-    "eccmgr_metrics": "audit series for the cluster manager only",
+    "metrics": "what the whole fleet sees",
+    "eccmgr_metrics": "what managers see",
 }
 
 _LIMITED = {
@@ -119,10 +119,14 @@ def parts_of(configuration: Configuration, *, verbose: bool = False) -> tuple[Pa
         Part("cache", f"Caches ({_NOT_YET})", tuple(_caches(configuration))),
         Part(
             "replicate",
-            f"Throttles and metrics ({_NOT_YET})",
-            tuple(map(_replication, configuration.replications)),
+            f"Throttles ({_NOT_YET})",
+            tuple(_replication(entry) for entry in configuration.replications if not _is_metrics(entry)),
         ),
-        Part("audit", f"Audit series ({_NOT_YET})", tuple(_audits(configuration))),
+        Part(
+            "audit",
+            "Audit series",
+            (*map(_replication, filter(_is_metrics, configuration.replications)), *_audits(configuration)),
+        ),
         Part("limit", f"Traffic limits ({_NOT_YET})", tuple(map(_limit, configuration.limits))),
     ]
     if verbose:
@@ -199,7 +203,7 @@ def config_json(file: str, configuration: Configuration) -> dict[str, Any]:
     return {
         "file": file,
         "files": list(configuration.files),
-        "acted_on": ["cluster", "objects", "sites"],
+        "acted_on": ["cluster", "objects", "sites", "audit"],
         "cluster": {
             "cluster_group": configuration.cluster,
             "control_group": configuration.control_group,
@@ -359,9 +363,13 @@ def _drivers(source: Datasource) -> list[str]:
 
 def _replication(entry: Replication) -> Row:
     words = _REPLICATED[entry.type]
-    if entry.type.endswith("metrics"):
+    if _is_metrics(entry):
         words += f": {', '.join(entry.parameters) or 'no parameters, so nothing is replicated'}"
     return Row(entry.type, f"{words}; {_published(entry)}", entry.place)
+
+
+def _is_metrics(entry: Replication) -> bool:
+    return entry.type.endswith("metrics")
 
 
 def _audits(configuration: Configuration) -> Iterator[Row]:

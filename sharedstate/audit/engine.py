@@ -15,9 +15,10 @@ from sharedstate.errors import SeriesMismatchError
 from sharedstate.keys import Keys
 
 from . import calls
+from .chain import Batch, Chain
 from .clock import ServerClock, awake, server_time
 from .series import Replicate, SeriesSpec
-from .store import AuditMetrics, Batch, Chain, SeriesStore
+from .store import AuditMetrics, SeriesStore
 
 __all__ = ["AuditEngine", "define_flow", "tell_time"]
 

@@ -67,11 +67,9 @@ Caches (read, but this version does not act on it):
 replicated; odbc; 1,000 entries for 3600 s; 100 rows a query; one answer serves all nodes  [sample.conf:9:3]
   other    not replicated; no driver; answers not cached; all rows a query  [sample.conf:15:1]
 
-Throttles and metrics (read, but this version does not act on it):
-  metrics  audit series and gauge caches: no parameters, so nothing is replicated; \
+Audit series:
+  metrics         what the whole fleet sees: no parameters, so nothing is replicated; \
 published after 1 s or 100 changes  [sample.conf:10:3]
-
-Audit series (read, but this version does not act on it):
   inbound_audit   6 windows of 300 s, 1 window of 60 s  [sample.conf:16:1]
   outbound_audit  no monitors; domains with more than 100 messages  [sample.conf:17:1]
 
@@ -144,7 +142,7 @@ def test_json() -> None:
     found = json.loads(output)
 
     assert status == 0
-    assert found["acted_on"] == ["cluster", "objects", "sites"]
+    assert found["acted_on"] == ["cluster", "objects", "sites", "audit"]
     assert found["cluster"]["redis_url"] == (
         "redis://relay:***@h1:7000,h2:7000/0?sentinel_password=***&timeout=3"
     )
