@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sharedstate.observer import Observer
 
-__all__ = ["complete_node", "complete_object", "complete_throttle", "complete_view"]
+__all__ = ["complete_node", "complete_object", "complete_throttle", "complete_view", "fleet_names"]
 
 #: Seconds after which the shell gets no names: a key press must not hang.
 PATIENCE = 0.5
@@ -45,6 +45,13 @@ def _items(names: list[str], incomplete: str) -> list[CompletionItem]:
 
     # A name that needs escapes could not be typed as shown.
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and printable(name) == name]
+
+
+def fleet_names(
+    context: click.Context, incomplete: str, ask: Callable[[Observer], list[str]]
+) -> list[CompletionItem]:
+    """Names that a question to the fleet is answered with; none when it is not answered soon."""
+    return _items(_names(context, ask), incomplete)
 
 
 def complete_object(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -27,6 +27,13 @@ CLUSTER_COMMANDS = {
     "info": Entry("info:info", "Show where this node is connected and who leads."),
     "nodename": Entry("info:nodename", "Show the name of this node."),
     "nodeaddr": Entry("info:nodeaddr", "Show the address this node is reached at."),
+    "inbound_audit": Entry(
+        "inbound_audit:inbound_audit", "Show and change what is counted by client address."
+    ),
+    "outbound_audit": Entry(
+        "outbound_audit:outbound_audit", "Show and clear what is counted by destination."
+    ),
+    "audit": Entry("audit:audit", "Rank and export audit series."),
     "reset": Entry("reset:reset", "Make this node's members leave the fleet and join anew."),
     "help": Entry("help:help_command", "List commands, or explain one."),
 }

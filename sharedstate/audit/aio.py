@@ -5,7 +5,7 @@ Counting changes memory only and is an ordinary call; whatever asks Redis is awa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sharedstate.call import Flow
@@ -55,18 +55,18 @@ class AsyncAuditReader:
         monitor: _Monitor = None,
     ) -> int:
         """Count of an address, a block or a text over the windows `start` to `end` (`start` alone by default)."""
-        return sum((await self._counts([Question(series, key, start, end, node, monitor)]))[0])
+        return sum((await self.windows_many([Question(series, key, start, end, node, monitor)]))[0])
 
     async def count_many(self, questions: Sequence[Question]) -> list[int]:
         """Counts of several series, keys, blocks, windows and nodes at once: one round trip in all."""
-        return [sum(counts) for counts in await self._counts(questions)]
+        return [sum(counts) for counts in await self.windows_many(questions)]
 
     async def windows(
         self, series: str, key: str, node: str | None = None, monitor: _Monitor = None
     ) -> list[int]:
         """Count in each window, the current one first."""
         last = (await self.spec(series)).monitor(monitor).count - 1
-        return (await self._counts([Question(series, key, 0, last, node, monitor)]))[0]
+        return (await self.windows_many([Question(series, key, 0, last, node, monitor)]))[0]
 
     async def smoothed(
         self, series: str, key: str, node: str | None = None, monitor: _Monitor = None
@@ -89,6 +89,16 @@ class AsyncAuditReader:
         question = Question(series, key, start, end, node, monitor)
         return sum(await self._run(self._core.durations(question)), Durations(0, 0.0, {}))
 
+    async def duration_windows(
+        self, series: str, key: str, node: str | None = None, monitor: _Monitor = None
+    ) -> list[Durations]:
+        """The durations in each window, the current one first. One round trip."""
+        last = (await self.spec(series)).monitor(monitor).count - 1
+        found: list[Durations] = await self._run(
+            self._core.durations(Question(series, key, 0, last, node, monitor))
+        )
+        return found
+
     async def pages(
         self, series: str, window: int = 0, node: str | None = None, monitor: _Monitor = None
     ) -> AsyncIterator[dict[str, int]]:
@@ -109,15 +119,44 @@ class AsyncAuditReader:
         node: str | None = None,
         monitor: _Monitor = None,
     ) -> None:
-        """Change a count by hand, at once, as if this node (or `node`) had counted it; in every monitor by default."""
-        await self._run(self._core.adjust(series, key, count, window, node, monitor))
+        """Change a count by hand, at once, as if this node (or `node`) had counted it; in every monitor by default.
 
-    async def remove_item(self, series: str, key: str) -> int:
-        """Take an address or text out of every window of a series, of every node; returns what it counted."""
-        found: int = await self._run(self._core.remove(series, key))
+        Three to four round trips. Once, also when an answer is lost.
+        """
+        await self.adjust_many(series, {key: count}, window, node, monitor)
+
+    async def adjust_many(
+        self,
+        series: str,
+        counts: Mapping[str, int],
+        window: int = 0,
+        node: str | None = None,
+        monitor: _Monitor = None,
+    ) -> None:
+        """The same for many keys at once; a round trip for each 1000 that live together. All keys are checked first."""
+        await self._run(self._core.adjust(series, counts, window, node, monitor))
+
+    async def remove_item(self, series: str, key: str, monitor: _Monitor = None) -> int:
+        """Take an address or text out of every window of a series (or of one monitor's), of every node.
+
+        What is counted of it meanwhile stays; two that remove the same at the same moment may take it out twice.
+        Three round trips, and some for each node.
+
+        Returns:
+            What it counted in the windows of that monitor, the first by default.
+        """
+        found: int = await self._run(self._core.remove(series, key, monitor))
         return found
 
-    async def _counts(self, questions: Sequence[Question]) -> list[list[int]]:
+    async def clear(self, series: str) -> None:
+        """Empty every window of a series, of every node. What members have not published yet still comes.
+
+        Two round trips, one call for each window, shard and node.
+        """
+        await self._run(self._core.clear(series))
+
+    async def windows_many(self, questions: Sequence[Question]) -> list[list[int]]:
+        """For each question the count in each of its windows, `start` first. One round trip in all."""
         found: list[list[int]] = await self._run(self._core.counts(questions))
         return found
 

@@ -11,7 +11,7 @@ from sharedstate.scripts import load_script
 
 from .series import Monitor, SeriesSpec
 
-__all__ = ["add", "all_series", "define", "last_number", "page", "read", "registry"]
+__all__ = ["add", "all_series", "define", "last_number", "page", "read", "registry", "unlink"]
 
 _PAGE = 500
 
@@ -78,6 +78,11 @@ def registry(keys: Keys, name: str, interval: int, shard: int) -> Call[set[str]]
 def read(key: str, fields: Sequence[bytes]) -> Call[list[bytes | None]]:
     """Some fields of a window as stored."""
     return command("HMGET", key, *fields, key=key, decode=list, resend=True)
+
+
+def unlink(key: str) -> Call[int]:
+    """Take a window away."""
+    return command("UNLINK", key, key=key, decode=int, resend=True)
 
 
 def page(key: str, cursor: bytes = b"0") -> Call[tuple[bytes, dict[bytes, bytes]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sharedstate.call import Flow, only
 from sharedstate.errors import InvalidValueError, UnknownNodeError, UnknownSeriesError
@@ -17,7 +17,7 @@ from .local import LocalSeries
 from .reading import Asked, Question
 from .series import Monitor, Replicate, SeriesSpec, SeriesType
 from .sketch import Durations
-from .store import AuditMetrics, SeriesStore
+from .store import AuditMetrics, SeriesStore, check_count
 
 __all__ = ["AuditCore", "MemberCore"]
 
@@ -167,31 +167,44 @@ class AuditCore:
     def adjust(
         self,
         name: str,
-        key: str,
-        count: int,
+        counts: Mapping[str, int],
         window: int,
         node: str | None,
         monitor: str | int | Monitor | None,
     ) -> Flow[None]:
-        """Change one count by hand, of one window or (monitor None) of the window `window` of every monitor."""
+        """Change counts by hand, in the window `window` of one monitor or (None) of every."""
         spec = yield from self.spec(name)
         if spec.type is SeriesType.TIME or name in self.locals:
             raise InvalidValueError(f"series {name!r} cannot be changed by hand.")
-        field = spec.field(key)
+        fields: dict[bytes, int] = {}
+        for key, count in counts.items():
+            check_count(count)
+            field = spec.field(key)
+            fields[field] = fields.get(field, 0) + count
         chosen = spec.monitors if monitor is None else (spec.monitor(monitor),)
         for one in chosen:
-            Question(name, key, window).windows(one)
+            Question(name, "", window).windows(one)
         yield from self.know_time()
         now = self.clock.now()
-        changes = [(one, int(now // one.interval) - window, {field: count}) for one in chosen]
+        changes = [(one, int(now // one.interval) - window, fields) for one in chosen]
         yield from reading.adjust_flow(self.keys, self.clock, spec, node or self.node, changes)
 
-    def remove(self, name: str, key: str) -> Flow[int]:
-        """Take a key out of every window."""
+    def remove(self, name: str, key: str, monitor: str | int | Monitor | None) -> Flow[int]:
+        """Take a key out of every window of one monitor or (None) of every."""
+        spec = yield from self.spec(name)
+        chosen = spec.monitors if monitor is None else (spec.monitor(monitor),)
+        if name in self.locals:
+            return self.locals[name].remove(key, chosen)
+        return (yield from reading.remove_flow(self.keys, self.clock, spec, key, chosen))
+
+    def clear(self, name: str) -> Flow[None]:
+        """Empty every window."""
         spec = yield from self.spec(name)
         if name in self.locals:
-            return self.locals[name].remove(key)
-        return (yield from reading.remove_flow(self.keys, self.clock, spec, key))
+            self.locals[name].clear()
+            return
+        yield from self.know_time()
+        yield from reading.clear_flow(self.keys, self.clock, spec)
 
 
 class MemberCore(AuditCore):

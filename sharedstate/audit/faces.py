@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sharedstate.call import Flow
@@ -68,16 +68,16 @@ class AuditReader:
             node: one node's part; all nodes by default.
             monitor: which windows.
         """
-        return sum(self._counts([Question(series, key, start, end, node, monitor)])[0])
+        return sum(self.windows_many([Question(series, key, start, end, node, monitor)])[0])
 
     def count_many(self, questions: Sequence[Question]) -> list[int]:
         """Counts of several series, keys, blocks, windows and nodes at once: one round trip in all."""
-        return [sum(counts) for counts in self._counts(questions)]
+        return [sum(counts) for counts in self.windows_many(questions)]
 
     def windows(self, series: str, key: str, node: str | None = None, monitor: _Monitor = None) -> list[int]:
         """Count in each window, the current one first. One round trip."""
         last = self.spec(series).monitor(monitor).count - 1
-        return self._counts([Question(series, key, 0, last, node, monitor)])[0]
+        return self.windows_many([Question(series, key, 0, last, node, monitor)])[0]
 
     def smoothed(self, series: str, key: str, node: str | None = None, monitor: _Monitor = None) -> float:
         """The current window, plus the one before weighted by how much of it the last `interval` seconds still cover.
@@ -99,6 +99,16 @@ class AuditReader:
         """Mean and quantiles of a series of type time over the windows `start` to `end`. One round trip."""
         question = Question(series, key, start, end, node, monitor)
         return sum(self._run(self._core.durations(question)), Durations(0, 0.0, {}))
+
+    def duration_windows(
+        self, series: str, key: str, node: str | None = None, monitor: _Monitor = None
+    ) -> list[Durations]:
+        """The durations in each window, the current one first. One round trip."""
+        last = (self.spec(series)).monitor(monitor).count - 1
+        found: list[Durations] = self._run(
+            self._core.durations(Question(series, key, 0, last, node, monitor))
+        )
+        return found
 
     def pages(
         self, series: str, window: int = 0, node: str | None = None, monitor: _Monitor = None
@@ -127,21 +137,40 @@ class AuditReader:
 
         Three to four round trips. Once, also when an answer is lost.
         """
-        self._run(self._core.adjust(series, key, count, window, node, monitor))
+        self.adjust_many(series, {key: count}, window, node, monitor)
 
-    def remove_item(self, series: str, key: str) -> int:
-        """Take an address or text out of every window of a series, of every node.
+    def adjust_many(
+        self,
+        series: str,
+        counts: Mapping[str, int],
+        window: int = 0,
+        node: str | None = None,
+        monitor: _Monitor = None,
+    ) -> None:
+        """The same for many keys at once; a round trip for each 1000 that live together. All keys are checked first."""
+        self._run(self._core.adjust(series, counts, window, node, monitor))
+
+    def remove_item(self, series: str, key: str, monitor: _Monitor = None) -> int:
+        """Take an address or text out of every window of a series (or of one monitor's), of every node.
 
         What is counted of it meanwhile stays; two that remove the same at the same moment may take it out twice.
         Three round trips, and some for each node.
 
         Returns:
-            What it counted in the windows of the first monitor.
+            What it counted in the windows of that monitor, the first by default.
         """
-        found: int = self._run(self._core.remove(series, key))
+        found: int = self._run(self._core.remove(series, key, monitor))
         return found
 
-    def _counts(self, questions: Sequence[Question]) -> list[list[int]]:
+    def clear(self, series: str) -> None:
+        """Empty every window of a series, of every node. What members have not published yet still comes.
+
+        Two round trips, one call for each window, shard and node.
+        """
+        self._run(self._core.clear(series))
+
+    def windows_many(self, questions: Sequence[Question]) -> list[list[int]]:
+        """For each question the count in each of its windows, `start` first. One round trip in all."""
         found: list[list[int]] = self._run(self._core.counts(questions))
         return found
 

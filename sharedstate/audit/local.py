@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from sharedstate import cidr
@@ -93,13 +93,18 @@ class LocalSeries:
 
         return self._read(monitor, windows, sketch_of)
 
-    def remove(self, key: str) -> int:
-        """Take a key out of every window; returns its count in all windows of the first monitor."""
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._windows.clear()
+
+    def remove(self, key: str, monitors: Sequence[Monitor]) -> int:
+        """Take a key out of every window of some monitors; returns its count in all windows of the first."""
         removed = 0
-        for monitor in self.spec.monitors:
+        for monitor in monitors:
             for window in range(monitor.count):
                 (count,) = self.counts(key, monitor, range(window, window + 1))
-                removed += count if monitor == self.spec.monitors[0] else 0
+                removed += count if monitor == monitors[0] else 0
                 field = self.spec.field(key)
                 with self._lock:
                     number = int(self._clock.now() // monitor.interval) - window

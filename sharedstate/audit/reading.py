@@ -26,6 +26,7 @@ __all__ = [
     "WindowReader",
     "adjust_flow",
     "ask_flow",
+    "clear_flow",
     "durations_flow",
     "nodes_flow",
     "plan",
@@ -217,8 +218,26 @@ def _nothing() -> Flow[None]:
     yield from ()
 
 
-def remove_flow(keys: Keys, clock: ServerClock, spec: SeriesSpec, key: str) -> Flow[int]:
-    """Take a key out of every window of a series; returns what it counted in the windows of the first monitor.
+def clear_flow(keys: Keys, clock: ServerClock, spec: SeriesSpec) -> Flow[None]:
+    """Empty every window of a series, the one before the oldest included."""
+    nodes = yield from nodes_flow(keys, spec)
+    now = clock.now()
+    outcomes = yield [
+        calls.unlink(keys.audit_window(spec.name, monitor.interval, shard, window, node))
+        for monitor in spec.monitors
+        for shard in range(spec.shards)
+        for window in range(int(now // monitor.interval) - monitor.count, int(now // monitor.interval) + 1)
+        for node in (None, *nodes)
+    ]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def remove_flow(
+    keys: Keys, clock: ServerClock, spec: SeriesSpec, key: str, monitors: Sequence[Monitor]
+) -> Flow[int]:
+    """Take a key out of every window of some monitors; returns what it counted in the windows of the first.
 
     What is counted of it meanwhile stays. Three round trips, and some for each node.
     """
@@ -227,8 +246,7 @@ def remove_flow(keys: Keys, clock: ServerClock, spec: SeriesSpec, key: str) -> F
     removed = 0
     for node in nodes:
         asked = [
-            plan(spec, Question(spec.name, key, 0, monitor.count - 1, node, monitor))
-            for monitor in spec.monitors
+            plan(spec, Question(spec.name, key, 0, monitor.count - 1, node, monitor)) for monitor in monitors
         ]
         if not clock.known:
             yield from tell_time(keys, clock)
@@ -239,7 +257,7 @@ def remove_flow(keys: Keys, clock: ServerClock, spec: SeriesSpec, key: str) -> F
             current = int(now // one.monitor.interval)
             for window, texts in zip(one.windows, windows, strict=True):
                 count = _count(one, texts)
-                removed += count if one.monitor is spec.monitors[0] else 0
+                removed += count if one.monitor is monitors[0] else 0
                 if spec.type is SeriesType.TIME:
                     kept = {
                         sketch.COUNTS + field + k: -n for k, n in (entries(texts[0], 2) if texts[0] else ())

@@ -79,9 +79,9 @@ class Durations:
         """
         if not 0 <= share <= 1:
             raise InvalidValueError(f"a quantile is asked by a share from 0 to 1, not {share!r}.")
-        rank, seen = share * (self.count - 1), 0
+        rank, seen = max(math.ceil(share * self.count), 1), 0
         for index, count in self.buckets.items():
             seen += count
-            if seen > rank:
+            if seen >= rank:
                 return 2 * _GAMMA**index / (_GAMMA + 1)
         return 0.0

@@ -201,9 +201,11 @@ def test_a_terminal_gets_colour_unless_it_is_not_wanted():
 EXPECTED = {
     errors.ConfigError("expected a number", "a.conf", 3, 7): ExitStatus.CONFIGURATION,
     errors.ShardMismatchError("16 here, 32 there."): ExitStatus.CONFIGURATION,
+    errors.SeriesMismatchError("16 here, 32 there."): ExitStatus.CONFIGURATION,
     errors.UnknownObjectError("x", []): ExitStatus.UNKNOWN_NAME,
     errors.UnknownNodeError("x", []): ExitStatus.UNKNOWN_NAME,
     errors.UnknownThrottleError("x", []): ExitStatus.UNKNOWN_NAME,
+    errors.UnknownSeriesError("x", []): ExitStatus.UNKNOWN_NAME,
     NotAMemberError("x", "c", []): ExitStatus.UNKNOWN_NAME,
     NothingToSetError(errors.UnknownThrottleError("x", [])): ExitStatus.UNKNOWN_NAME,
     errors.InvalidAddressError("x"): ExitStatus.INVALID_VALUE,
