@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import heapq
-import ipaddress
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sharedstate.audit.places import network_field, network_text
 from sharedstate.audit.reading import Question
 from sharedstate.audit.series import EVERYTHING, Monitor, SeriesSpec, SeriesType
 from sharedstate.errors import InvalidValueError, UnknownSeriesError
+from sharedstate.names import address_field
 
 if TYPE_CHECKING:
     from sharedstate.audit.faces import AuditReader
@@ -272,15 +273,9 @@ def top_networks(
         for window in numbers:
             for page in audit.pages(series, window, node, chosen):
                 for key, count in page.items():
-                    target[key if mask is None else network_of(key, mask)] += count
+                    target[
+                        key if mask is None else network_text(network_field(address_field(key), mask), mask)
+                    ] += count
     rows = (Top(key, now[key], before[key]) for key in {*now, *before})
     best = heapq.nsmallest(limit, rows, key=lambda row: (-(row.growth if growth else row.count), row.key))
     return best, len({*now, *before})
-
-
-def network_of(address: str, mask: int) -> str:
-    """The network of an address; a mask longer than IPv4 has leaves an IPv4 address whole."""
-    one = ipaddress.ip_address(address)
-    length = min(mask, one.max_prefixlen)
-    bits = one.max_prefixlen - length
-    return f"{one.__class__(int(one) >> bits << bits)}/{length}"

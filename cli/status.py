@@ -42,6 +42,8 @@ class ExitStatus(enum.IntEnum):
     REFUSED_CALL = 9, "the server refused the call"
     LOCAL_CLUSTER = 10, "the local cluster could not be started, found or stopped"
     THROTTLED = 11, "the throttle refused (throttle check)"
+    WINDOWS_LOST = 12, "windows of audit series were over before an export came to them"
+    MISSING_EXTRA = 13, "a package that only this command needs is not installed"
     INTERRUPTED = 130, "ended by Ctrl-C"
 
 
@@ -59,6 +61,7 @@ _STATUSES: dict[type[BaseException], ExitStatus] = {
     errors.PermissionDeniedError: ExitStatus.REFUSED_LOGIN,
     errors.UnsuitableServerError: ExitStatus.UNSUITABLE,
     errors.ServerRefusedError: ExitStatus.REFUSED_CALL,
+    errors.MissingExtraError: ExitStatus.MISSING_EXTRA,
     errors.LocalClusterError: ExitStatus.LOCAL_CLUSTER,
     KeyboardInterrupt: ExitStatus.INTERRUPTED,
 }

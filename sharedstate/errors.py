@@ -26,6 +26,7 @@
     |   +-- UnsuitableServerError             cannot serve us (not Redis, too old, evicting, slots uncovered)
     |   +-- ServerRefusedError                the server or one of our scripts refused (code and sentence)
     +-- ClosedError                           used after close(), or in a forked child
+    +-- MissingExtraError                     a package that only this function needs is not installed
     +-- LocalClusterError                     the embedded cluster could not start or stop
 
 Every message is one sentence that names the value, the place and the remedy.
@@ -50,6 +51,7 @@ __all__ = [
     "InvalidValueError",
     "LinkError",
     "LocalClusterError",
+    "MissingExtraError",
     "PermissionDeniedError",
     "SeriesMismatchError",
     "ServerRefusedError",
@@ -205,6 +207,10 @@ class ServerRefusedError(LinkError):
 
 class ClosedError(SharedStateError):
     """The state was closed, or belongs to the parent of a forked process."""
+
+
+class MissingExtraError(SharedStateError):
+    """A package that only this function needs is not installed; the sentence says how to get it."""
 
 
 class LocalClusterError(SharedStateError):

@@ -21,6 +21,7 @@ key                                   type    holds
 ``ss:C:{audit:S:SECONDS:SHARD}:reg``  hash    source -> last applied batch, server time (ms), node
 ``ss:C:{audit:S:SECONDS:SHARD}:w:N``  hash    field -> count or packed node: window N of series S, all nodes
 ``ss:C:{audit:S:…}:w:N:NODE``         hash    the same, of one node
+``ss:C:{audit:S:SECONDS}:export:JOB`` hash    which window an export comes to next, its lease, its files' tokens
 ====================================  ======  ============================================================
 """
 
@@ -80,3 +81,7 @@ class Keys:
         """One shard of one window of an audit series, of all nodes together or of one; node names have no case."""
         base = f"ss:{self.cluster}:{{audit:{name}:{interval}:{shard}}}:w:{window}"
         return base if node is None else f"{base}:{node.lower()}"
+
+    def audit_export(self, name: str, interval: int, job: str) -> str:
+        """How far one export of an audit series' windows of `interval` seconds has come."""
+        return f"ss:{self.cluster}:{{audit:{name}:{interval}}}:export:{job}"

@@ -171,7 +171,8 @@ def test_run_time_imports_are_declared() -> None:
     code_of = [path for folder in ("sharedstate", "cli") for path in (ROOT / folder).rglob("*.py")]
     used = {name for path in code_of for name in imports.findall(without_strings(path))}
     others = used - set(sys.stdlib_module_names) - {"sharedstate", "sharedstate_cli"}
-    declared = requirements(PROJECT["project"]["dependencies"])
+    project = PROJECT["project"]
+    declared = requirements(project["dependencies"] + project["optional-dependencies"]["export"])
     assert others == set(declared)
 
 

@@ -24,6 +24,9 @@ __all__ = ["audit", "list_series", "top"]
     entries={
         "list": Entry("audit:list_series", "List the audit series of the fleet."),
         "top": Entry("audit:top", "Rank the networks, addresses or texts of a series."),
+        "export": Entry("audit_export:export", "Write closed windows to files, each once; for cron."),
+        "prune": Entry("audit_prune:prune", "Compress and remove old export files."),
+        "query": Entry("audit_query:query", "Ask exported files."),
     },
     epilog=example(
         """

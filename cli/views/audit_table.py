@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..audit_report import DomainRow, Top, WindowRow
 
-__all__ = ["domain_table", "inbound_table", "series_table", "sparkline", "top_table"]
+__all__ = ["answer_table", "domain_table", "inbound_table", "series_table", "sparkline", "top_table"]
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = ".:-=+*#@"
@@ -129,6 +129,18 @@ def top_table(series: str, node: str | None, rows: Sequence[Top], keys: int) -> 
             Text(f"{row.growth:+,}", style=style),
         )
     return Group(title, Text(), table, Text(f"{len(rows)} of {keys:,}", style="dim"))
+
+
+def answer_table(columns: Sequence[str], rows: Iterable[Sequence[str]], files: int) -> RenderableType:
+    """``audit query``."""
+    table = _table()
+    for column in columns:
+        table.add_column(
+            column.capitalize(), justify="right" if column == "count" else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*map(_cell, row[:-1]), f"{int(row[-1]):,}")
+    return Group(table, Text(f"{table.row_count:,} rows from {files:,} files", style="dim"))
 
 
 def series_table(specs: Sequence[SeriesSpec]) -> RenderableType:

@@ -11,9 +11,23 @@ from sharedstate.scripts import load_script
 
 from .series import Monitor, SeriesSpec
 
-__all__ = ["add", "all_series", "define", "last_number", "page", "read", "registry", "unlink"]
+__all__ = [
+    "add",
+    "all_series",
+    "commit",
+    "define",
+    "last_number",
+    "lease",
+    "page",
+    "read",
+    "registry",
+    "token",
+    "unlink",
+]
 
 _PAGE = 500
+#: Exported windows whose tokens an export remembers: how late a run that was killed may still find out.
+_TOKENS = 4000
 
 
 def define(keys: Keys, specs: Sequence[SeriesSpec]) -> Call[list[SeriesSpec]]:
@@ -83,6 +97,43 @@ def read(key: str, fields: Sequence[bytes]) -> Call[list[bytes | None]]:
 def unlink(key: str) -> Call[int]:
     """Take a window away."""
     return command("UNLINK", key, key=key, decode=int, resend=True)
+
+
+def lease(
+    keys: Keys, name: str, interval: int, job: str, owner: str, ms: int, oldest: int
+) -> Call[tuple[bool, int, int]]:
+    """Take, renew or (0 ms) give back an export's lease; answers (mine, next window, windows lost)."""
+    return run_script(
+        load_script("audit_lease"),
+        (keys.audit_export(name, interval, job),),
+        (owner, ms, oldest),
+        decode=lambda reply: (reply[0] == 1, reply[1], reply[2]),
+        resend=True,
+    )
+
+
+def commit(keys: Keys, name: str, interval: int, job: str, owner: str, window: int, token: str) -> Call[bool]:
+    """Mark a window as exported by a file; answers whether it is this file's."""
+    return run_script(
+        load_script("audit_commit"),
+        (keys.audit_export(name, interval, job),),
+        (owner, window, token, _TOKENS),
+        decode=lambda reply: bool(reply == 1),
+        resend=True,
+    )
+
+
+def token(keys: Keys, name: str, interval: int, job: str, window: int) -> Call[str | None]:
+    """Token of the file that a window was exported by; None when it was not, or long ago."""
+    key = keys.audit_export(name, interval, job)
+    return command(
+        "HGET",
+        key,
+        f"w:{window}",
+        key=key,
+        decode=lambda reply: None if reply is None else reply.decode(),
+        resend=True,
+    )
 
 
 def page(key: str, cursor: bytes = b"0") -> Call[tuple[bytes, dict[bytes, bytes]]]:

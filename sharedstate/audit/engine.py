@@ -18,7 +18,7 @@ from . import calls
 from .chain import Batch, Chain
 from .clock import ServerClock, awake, server_time
 from .series import Replicate, SeriesSpec
-from .store import AuditMetrics, SeriesStore
+from .store import LATE, AuditMetrics, SeriesStore
 
 __all__ = ["AuditEngine", "define_flow", "tell_time"]
 
@@ -162,6 +162,8 @@ class AuditEngine:
         if status == 1:
             if chain.applied(batch, last):
                 self.metrics.published += batch.size
+                if server_ms / 1000 > (batch.window + 1) * chain.monitor.interval + LATE:
+                    self.metrics.late += batch.events
                 store.acknowledged(chain)
         elif status == 2:
             if chain.refused(batch):

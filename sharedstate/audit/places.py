@@ -11,9 +11,18 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from sharedstate.names import V4, Block
+from sharedstate.names import V4, Block, field_text
 
-__all__ = ["Place", "address_entries", "block_place", "key_size", "leaf_of", "shard_of"]
+__all__ = [
+    "Place",
+    "address_entries",
+    "block_place",
+    "key_size",
+    "leaf_of",
+    "network_field",
+    "network_text",
+    "shard_of",
+]
 
 #: Bytes of an address at which its trees begin, and how many bytes each tree's keys have.
 _TIERS = {4: ((0, 1), (1, 1), (2, 2)), 16: ((0, 2), (2, 2), (4, 12))}
@@ -73,3 +82,15 @@ def key_size(field: bytes) -> int:
 def leaf_of(field: bytes) -> bool:
     """Whether the node at this field belongs to the tree of the addresses themselves, not of blocks."""
     return len(field) > (2 if field[:1] == V4 else 4)
+
+
+def network_field(field: bytes, mask: int) -> bytes:
+    """Field of an address with the bits below a mask zero; a mask longer than the address leaves it whole."""
+    width = (len(field) - 1) * 8
+    free = max(width - mask, 0)
+    return field[:1] + (int.from_bytes(field[1:]) >> free << free).to_bytes(width // 8)
+
+
+def network_text(field: bytes, mask: int) -> str:
+    """A network as everybody writes it, from the field of its first address."""
+    return f"{field_text(field)}/{min(mask, (len(field) - 1) * 8)}"

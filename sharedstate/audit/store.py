@@ -29,6 +29,8 @@ __all__ = ["AuditMetrics", "SeriesStore", "check_count"]
 WAITING_LIMIT = 1_000_000
 #: Changes in acknowledged batches that one series keeps for a server that forgets.
 LOG_LIMIT = 500_000
+#: Seconds after its end from which on what comes into a window is late: an export waits no longer unless told to.
+LATE = 10.0
 #: Texts whose fields are kept ready; beyond it the cache starts anew.
 _FIELD_CACHE = 65_536
 #: No event counts for more, so that no sum of them comes near what a server's numbers hold exactly.
@@ -43,6 +45,7 @@ class AuditMetrics:
         published: changes acknowledged by Redis (an address is one in each of its trees).
         resent: batches sent again, because their answer was missing or a server had forgotten them.
         dropped: events that could not be published before their window was over for good.
+        late: events whose window had ended `LATE` seconds before they were published; an export may have missed them.
         merged: changes merged into coarser keys because too many waited; totals stay right.
         possibly_lost: changes a server forgot that were not in the log any more.
     """
@@ -50,6 +53,7 @@ class AuditMetrics:
     published: int = 0
     resent: int = 0
     dropped: int = 0
+    late: int = 0
     merged: int = 0
     possibly_lost: int = 0
 

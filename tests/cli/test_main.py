@@ -201,6 +201,7 @@ def test_a_terminal_gets_colour_unless_it_is_not_wanted():
 EXPECTED = {
     errors.ConfigError("expected a number", "a.conf", 3, 7): ExitStatus.CONFIGURATION,
     errors.ShardMismatchError("16 here, 32 there."): ExitStatus.CONFIGURATION,
+    errors.MissingExtraError("no duckdb."): ExitStatus.MISSING_EXTRA,
     errors.SeriesMismatchError("16 here, 32 there."): ExitStatus.CONFIGURATION,
     errors.UnknownObjectError("x", []): ExitStatus.UNKNOWN_NAME,
     errors.UnknownNodeError("x", []): ExitStatus.UNKNOWN_NAME,
