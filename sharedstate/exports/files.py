@@ -16,7 +16,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +28,8 @@ __all__ = [
     "FORMATS",
     "ExportFile",
     "PartFile",
+    "column_types",
+    "csv_source",
     "duckdb",
     "export_files",
     "part_files",
@@ -218,10 +220,8 @@ def _write_parquet(path: Path, file: ExportFile, rows: Iterable[tuple[str, int]]
             number = _write_text(raw, dataclasses.replace(file, format="csv", gzip=False), rows)
         database = engine.connect(config={"memory_limit": "256MB", "threads": 1})
         try:
-            columns = ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items())
             database.execute(
-                f"COPY (SELECT * FROM read_csv({quoted(plain)}, header = true, columns = {{{columns}}})) "  # noqa: S608 - paths are quoted, the rest is ours
-                f"TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY (SELECT * FROM {csv_source([plain])}) TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"  # noqa: S608 - paths are quoted, the rest is ours
             )
         finally:
             database.close()
@@ -230,6 +230,19 @@ def _write_parquet(path: Path, file: ExportFile, rows: Iterable[tuple[str, int]]
     finally:
         plain.unlink(missing_ok=True)
     return number
+
+
+def column_types() -> str:
+    """The columns with their types, as a struct of SQL."""
+    return "{" + ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items()) + "}"
+
+
+def csv_source(paths: Sequence[Path]) -> str:
+    """Our csv files as a table of SQL; nothing is guessed."""
+    return (
+        f"read_csv([{', '.join(map(quoted, paths))}], auto_detect = false, header = true, delim = ',', quote = '\"', "
+        f"escape = '\"', force_not_null = ['node'], columns = {column_types()})"
+    )
 
 
 def quoted(path: Path) -> str:

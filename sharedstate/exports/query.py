@@ -1,29 +1,57 @@
 """Questions about exported files, answered by DuckDB: which networks did most, in which series, since when.
 
-The engine reads csv, jsonl and parquet files as they are, whatever is mixed, in bounded memory. Networks of IPv4 are
-worked out by the engine itself, those of IPv6 by Python.
+The engine reads csv, jsonl and parquet files as they are, whatever is mixed, in bounded memory, and works out blocks
+and networks itself. Where counts are equal, IPv6 networks come in the order of addresses, all else in that of texts.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sharedstate.audit.places import network_field, network_text
-from sharedstate.errors import InvalidAddressError, InvalidValueError
-from sharedstate.names import V4, address_field, parse_block
+from sharedstate.audit.places import network_text
+from sharedstate.errors import InvalidValueError
+from sharedstate.names import V4, V6, parse_block
 
-from .files import COLUMNS, duckdb, export_files, quoted
+from .files import COLUMNS, column_types, csv_source, duckdb, export_files, quoted
 
 __all__ = ["Answer", "FileQuery", "compile_pattern", "query"]
 
-_READERS = {
-    "csv": "read_csv([{files}], header = true, columns = {columns})",
-    "jsonl": "read_json([{files}], format = 'newline_delimited', columns = {columns})",
-    "parquet": "read_parquet([{files}])",
+_READERS: dict[str, Callable[[Sequence[Path]], str]] = {
+    "csv": csv_source,
+    "jsonl": lambda paths: (
+        f"read_json([{', '.join(map(quoted, paths))}], format = 'newline_delimited', columns = {column_types()})"
+    ),
+    "parquet": lambda paths: f"read_parquet([{', '.join(map(quoted, paths))}])",
 }
+
+#: Begins what stands for an IPv6 network inside the engine; no key begins with it.
+_SIX = "\x006:"
+
+#: IPv6 in the engine's own words: groups of an address, its 32 hex digits, and these with the bits below a mask zero.
+_MACROS = (
+    """CREATE TEMP MACRO plain6(a) AS CASE WHEN NOT contains(a, '.') THEN a ELSE regexp_replace(a, '[0-9.]+$', '') ||
+       format('{:x}:{:x}',
+              string_split(regexp_extract(a, '[0-9.]+$'), '.')[1]::INTEGER * 256
+                + string_split(regexp_extract(a, '[0-9.]+$'), '.')[2]::INTEGER,
+              string_split(regexp_extract(a, '[0-9.]+$'), '.')[3]::INTEGER * 256
+                + string_split(regexp_extract(a, '[0-9.]+$'), '.')[4]::INTEGER) END""",
+    """CREATE TEMP MACRO digits6(a) AS
+         coalesce(array_to_string([lpad(g, 4, '0') for g in string_split(a, ':') if g <> ''], ''), '')""",
+    """CREATE TEMP MACRO hex6(a) AS CASE WHEN contains(plain6(a), '::')
+         THEN digits6(split_part(plain6(a), '::', 1))
+              || repeat('0', 32 - length(digits6(split_part(plain6(a), '::', 1)))
+                              - length(digits6(split_part(plain6(a), '::', 2))))
+              || digits6(split_part(plain6(a), '::', 2))
+         ELSE digits6(plain6(a)) END""",
+    """CREATE TEMP MACRO network6(h, bits) AS rpad(
+         substr(h, 1, bits // 4) || CASE WHEN bits % 4 = 0 THEN '' ELSE
+           format('{:x}', (('0x' || substr(h, bits // 4 + 1, 1))::INTEGER) & (15 << (4 - bits % 4) & 15)) END,
+         32, '0')""",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +120,14 @@ def query(folder: Path, asked: FileQuery, *, memory: str = "512MB") -> Answer:
     engine = duckdb()
     database = engine.connect(config={"memory_limit": memory})
     try:
-        database.create_function("network6", _network6, ["VARCHAR", "INTEGER"], "VARCHAR")
-        database.create_function("hex6", _hex6, ["VARCHAR"], "VARCHAR")
+        for macro in _MACROS:
+            database.execute(macro)
         text, values = _sql(chosen, asked)
         rows = database.execute(text, values).fetchall()
     finally:
         database.close()
+    place = columns.index("key")
+    rows = [(*row[:place], _network_text(row[place]), *row[place + 1 :]) for row in rows]
     return Answer(columns, rows, sum(map(len, chosen.values())))
 
 
@@ -169,10 +199,9 @@ def _columns(asked: FileQuery) -> tuple[str, ...]:
 
 
 def _sql(chosen: dict[str, list[Path]], asked: FileQuery) -> tuple[str, list[Any]]:
-    columns = "{" + ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items()) + "}"
     sources = [
         f"SELECT {', '.join(COLUMNS)} FROM "  # noqa: S608 - paths are quoted, the rest is ours; values are bound
-        + _READERS[kind].format(files=", ".join(map(quoted, paths)), columns=columns)
+        + _READERS[kind](paths)
         for kind, paths in chosen.items()
         if paths
     ]
@@ -182,7 +211,11 @@ def _sql(chosen: dict[str, list[Path]], asked: FileQuery) -> tuple[str, list[Any
     parts = (f"split_part({address}, '.', {number})::UBIGINT" for number in range(1, 5))
     four = " | ".join(f"({part} << {24 - 8 * number})" for number, part in enumerate(parts))
     is_four = r"regexp_full_match(key, '\d{1,3}([.]\d{1,3}){3}(/\d+)?')"
-    is_six = "contains(key, ':')"
+    # A text that only looks alike has neither two colons together nor seven in all.
+    is_six = (
+        r"regexp_full_match(key, '[0-9a-f:.]*:[0-9a-f:.]*(/\d+)?') AND "
+        "(contains(key, '::') OR length(key) - length(replace(key, ':', '')) = 7)"
+    )
     if asked.block is not None:
         block = parse_block(asked.block)
         first = int.from_bytes(block.network)
@@ -201,7 +234,7 @@ def _sql(chosen: dict[str, list[Path]], asked: FileQuery) -> tuple[str, list[Any
         dotted = " || '.' || ".join(f"(({net} >> {shift}) & 255)" for shift in (24, 16, 8, 0))
         key = (
             f"CASE WHEN {is_four} THEN {dotted} || '/{length}' "
-            f"WHEN {is_six} THEN network6({address}, {asked.mask}) ELSE key END"
+            f"WHEN {is_six} THEN '{_SIX}' || network6(hex6({address}), {asked.mask}) || '/{asked.mask}' ELSE key END"
         )
     groups = (
         *(("start",) if asked.order == "start" else ()),
@@ -225,16 +258,9 @@ def _sql(chosen: dict[str, list[Path]], asked: FileQuery) -> tuple[str, list[Any
     return text, values
 
 
-def _network6(address: str, mask: int) -> str:
-    try:
-        field = address_field(address)
-    except InvalidAddressError:
-        return address  # a text with a colon
-    return network_text(network_field(field, mask), mask)
-
-
-def _hex6(address: str) -> str:
-    try:
-        return address_field(address)[1:].hex()
-    except InvalidAddressError:
-        return ""
+def _network_text(key: str) -> str:
+    """A key as everybody writes it; networks of IPv6 leave the engine in hex."""
+    if not key.startswith(_SIX):
+        return key
+    digits, _, mask = key.removeprefix(_SIX).partition("/")
+    return network_text(V6 + bytes.fromhex(digits), int(mask))
