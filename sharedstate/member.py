@@ -220,13 +220,19 @@ class MemberEngine:
         self._lost = False
 
     def leave(self) -> Flow[None]:
-        """Take this member and its counts out of the fleet."""
+        """Publish what waits for audit series, and take this member and its counts out of the fleet."""
         if self.joined:
+            failure: LinkError | None = None
             if self.audits is not None:
-                yield from self.audits.publish(self._beat_if_due)
+                try:
+                    yield from self.audits.publish()
+                except LinkError as error:
+                    failure = error
             self.joined = False
             yield from only(fleet.fence(self.keys, [self.member.incarnation]))
             yield from bury_flow(self.keys, self.member.incarnation)
+            if failure is not None:
+                raise failure
 
     # -- the regular work --------------------------------------------------------------------------------------
 
@@ -428,10 +434,13 @@ class MemberEngine:
                     self._lost = True
             if self._lost:
                 yield from self.rejoin()
+        if self.audits is not None:
+            try:
+                yield from self.audits.verify()
+            except LinkError as error:
+                failure = error
         if failure is not None:
             raise failure
-        if self.audits is not None:
-            yield from self.audits.verify()
         self._verified = awake_clock()
 
     def audit(self) -> Flow[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sharedstate.call import Flow, only
@@ -109,8 +108,14 @@ class AuditCore:
         """For each question, the count in each of its windows."""
         ready: list[Asked] = []
         for question in questions:
-            asked = yield from self._ready(question)
-            ready.append(asked)
+            spec = self._specs.get(question.series)
+            if spec is None or question.node is not None or spec.replicate is Replicate.MANAGER:
+                asked = yield from self._ready(question)
+                ready.append(asked)
+            else:
+                ready.append(reading.plan(spec, question))
+        if not self.locals:
+            return (yield from reading.ask_flow(self.keys, self.clock, ready))
         return (yield from self._ask(questions, ready))
 
     def _ask(self, questions: Sequence[Question], ready: Sequence[Asked]) -> Flow[list[list[int]]]:
@@ -126,7 +131,7 @@ class AuditCore:
     def smoothed(self, question: Question) -> Flow[float]:
         """The current window, and the one before weighted by how much of it a window-long look back still covers."""
         one = yield from self._ready(question)
-        one = dataclasses.replace(one, windows=range(2))
+        one = one._replace(windows=range(2))
         ((current, before),) = yield from self._ask([question], [one])
         past = self.clock.now() / one.monitor.interval % 1
         return float(current + before * (1 - past))

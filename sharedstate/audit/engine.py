@@ -105,13 +105,13 @@ class AuditEngine:
                 due = min(due, shortest - since)
         return due
 
-    def publish(self, between: Callable[[], Flow[None]]) -> Flow[None]:
+    def publish(self, between: Callable[[], Flow[None]] | None = None) -> Flow[None]:
         """Publish every change made before the call; returns when all is acknowledged.
 
         One pipelined round trip for each 1000 changes of a shard and window.
 
         Args:
-            between: what the member has to do between two round trips: its heartbeat.
+            between: what the member has to do between two round trips, such as its heartbeat.
 
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
@@ -131,7 +131,8 @@ class AuditEngine:
             ]
             if not work:
                 break
-            yield from between()
+            if between is not None:
+                yield from between()
             outcomes = yield [self._call(chain, batch) for _, chain, batch in work]
             for (store, chain, batch), outcome in zip(work, outcomes, strict=True):
                 if isinstance(outcome, BaseException):

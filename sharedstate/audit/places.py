@@ -9,7 +9,7 @@ the busy trees are small.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sharedstate.names import V4, Block, field_text
 
@@ -28,8 +28,7 @@ __all__ = [
 _TIERS = {4: ((0, 1), (1, 1), (2, 2)), 16: ((0, 2), (2, 2), (4, 12))}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a question's answer is.
 
     Attributes:
@@ -61,14 +60,17 @@ def address_entries(field: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 def block_place(block: Block, shards: int) -> Place:
     """Where a block is counted."""
-    tiers = _TIERS[len(block.network)]
-    begin, size = next(
-        ((begin, size) for begin, size in tiers if block.length <= (begin + size) * 8), tiers[-1]
-    )
-    root = block.family + block.network[:begin]
-    prefix, bits = block.network[begin : begin + size], block.length - begin * 8
-    fields = tuple(root + prefix[:depth] for depth in range(max(bits - 1, 0) // 8 + 1))
-    return Place(shard_of(root, shards), fields, size, prefix, bits)
+    network, length = block.network, block.length
+    begin, size = 0, 0
+    for begin, size in _TIERS[len(network)]:
+        if length <= (begin + size) * 8:
+            break
+    root = block.family + network[:begin]
+    prefix, bits = network[begin : begin + size], length - begin * 8
+    if bits <= 8:
+        return Place(zlib.crc32(root) % shards, (root,), size, prefix, bits)
+    fields = tuple([root + prefix[:depth] for depth in range((bits - 1) // 8 + 1)])
+    return Place(zlib.crc32(root) % shards, fields, size, prefix, bits)
 
 
 def key_size(field: bytes) -> int:

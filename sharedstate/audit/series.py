@@ -168,7 +168,7 @@ class SeriesSpec:
         Raises:
             InvalidValueError: the series has no such windows.
         """
-        if wanted is None:
+        if wanted is None or wanted is self.monitors[0]:
             return self.monitors[0]
         interval = wanted if isinstance(wanted, int) else parse_monitors([wanted])[0].interval
         for monitor in self.monitors:

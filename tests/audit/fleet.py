@@ -95,17 +95,13 @@ class TestMember:
 
     def publish(self, fate: Callable[[], str] = lambda: "heard", late: list[Call[Any]] | None = None) -> bool:
         try:
-            run(self._link, self.core.engine.publish(nothing), fate, late)
+            run(self._link, self.core.engine.publish(), fate, late)
         except LinkError:
             return False
         return True
 
     def verify(self) -> None:
         run(self._link, self.core.engine.verify())
-
-
-def nothing() -> Flow[None]:
-    yield from ()
 
 
 def observer(keys: Keys, time: Time) -> AuditCore:

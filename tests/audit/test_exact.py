@@ -13,6 +13,7 @@ import pytest
 
 import sharedstate
 from sharedstate.audit.clock import server_time
+from sharedstate.audit.places import shard_of
 from sharedstate.audit.reading import Question
 from sharedstate.audit.series import SeriesSpec
 from sharedstate.call import key_slot
@@ -26,7 +27,7 @@ from sharedstate.local.admin import ReplyError
 from sharedstate.observer import Observer
 
 from ..proxy import proxied
-from ..support import poll
+from ..support import need_server, poll
 from .fleet import TestMember, Time, run
 from .fleet import observer as observer_of
 
@@ -343,3 +344,37 @@ def test_a_log_that_does_not_reach_back_far_enough_says_so(
         assert not member.store.due
     finally:
         link.close()
+
+
+@pytest.mark.slow
+def test_one_hung_primary_does_not_hold_up_the_others() -> None:
+    need_server()
+    with (
+        # The other primaries must not take it for dead within the test: then they would refuse everything.
+        LocalCluster(primaries=3, replicas=0, node_timeout_ms=60_000) as cluster,
+        sharedstate.connect(cluster.url, node="a", member_timeout=3.0) as state,
+        sharedstate.observe(cluster.url) as observer,
+    ):
+        state.audit.define("words", "3600,2", "string", "cluster")
+        fleet = cluster.primary_of(key_slot(state._keys.live))
+        hung = next(node for node in cluster.nodes if node is not fleet)
+        words = [f"word-{number}" for number in range(100)]
+
+        def home(word: str) -> object:
+            shard = shard_of(word.encode(), 16)
+            return cluster.primary_of(key_slot(state._keys.audit_registry("words", 3600, shard)))
+
+        awake = [word for word in words if home(word) is not hung]
+        assert 0 < len(awake) < len(words)
+        cluster.pause(hung)
+        try:
+            for word in words:
+                state.audit.add("words", word)
+            poll(lambda: all(observer.audit.count("words", word, 0, 1) == 1 for word in awake), 15)
+            for word in words:
+                state.audit.add("words", word)
+            poll(lambda: all(observer.audit.count("words", word, 0, 1) == 2 for word in awake), 15)
+        finally:
+            cluster.resume(hung)
+        poll(lambda: all(observer.audit.count("words", word, 0, 1) == 2 for word in words), 15)
+        assert state.metrics.rejoins == 0
