@@ -17,9 +17,10 @@ from collections.abc import Iterable
 from _load import Pipe, clustered_v4, clustered_v6, domains, evalsha, uniform_v4
 
 from sharedstate.audit import calls
-from sharedstate.audit.clock import ServerClock, awake
+from sharedstate.audit.clock import ServerClock
 from sharedstate.audit.series import SeriesSpec
 from sharedstate.audit.store import AuditMetrics, SeriesStore
+from sharedstate.clock import awake_clock
 from sharedstate.keys import Keys
 from sharedstate.local import LocalCluster
 from sharedstate.names import address_field
@@ -57,9 +58,9 @@ def batches(store: SeriesStore, keys: Keys, node: str) -> list[calls.Call[tuple[
 
 def new_store(pipe: Pipe, type_: str, monitor: str = "86400,2", shards: int = 16) -> SeriesStore:
     clock = ServerClock()
-    began = awake()
+    began = awake_clock()
     seconds, micros = pipe.call("TIME")
-    clock.sample(int(seconds) * 1000 + int(micros) // 1000, began, awake())
+    clock.sample(int(seconds) * 1000 + int(micros) // 1000, began, awake_clock())
     spec = SeriesSpec.make("series", monitor, type_, "cluster", shards)
     return SeriesStore(spec, clock, lambda: None, AuditMetrics())
 

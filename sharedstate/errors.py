@@ -60,8 +60,8 @@ __all__ = [
     "UnknownNameError",
     "UnknownNodeError",
     "UnknownObjectError",
-    "UnknownThrottleError",
     "UnknownSeriesError",
+    "UnknownThrottleError",
     "UnreachableError",
     "UnsuitableServerError",
 ]

@@ -71,7 +71,7 @@ def export(
     """Write closed windows of audit series to files: each window once, whichever host runs this, and however often.
 
     Says nothing when all went well. Redis keeps how far the export is; where another run is at work, this one leaves
-    the windows to it. A missed run catches up as far as the windows last. Exit status 11 says that windows were over
+    the windows to it. A missed run catches up as far as the windows last. Exit status 12 says that windows were over
     before any run came to them.
     """
     from sharedstate.exports.job import Exporter

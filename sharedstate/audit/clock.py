@@ -7,22 +7,14 @@ TIME, to half a round trip.
 
 from __future__ import annotations
 
-import time
-
 from sharedstate.call import Call, command
+from sharedstate.clock import awake_clock
 from sharedstate.keys import Keys
 
-__all__ = ["REFRESH", "ServerClock", "awake", "server_time"]
+__all__ = ["REFRESH", "ServerClock", "server_time"]
 
 #: The clock is asked again after this time, seconds: quartz drifts less than a millisecond in it.
 REFRESH = 15.0
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def awake() -> float:
-    """Seconds on a clock that also runs while the machine is suspended."""
-    return time.clock_gettime(_CLOCK)
 
 
 def server_time(keys: Keys) -> Call[int]:
@@ -52,15 +44,15 @@ class ServerClock:
 
     def now(self) -> float:
         """Server time, seconds since the epoch."""
-        return awake() + self._ahead
+        return awake_clock() + self._ahead
 
     @property
     def stale(self) -> bool:
         """Whether the server should be asked again."""
-        return not self.known or awake() >= self._asked + REFRESH
+        return not self.known or awake_clock() >= self._asked + REFRESH
 
     def sample(self, server_ms: int, began: float, ended: float) -> None:
-        """The server said `server_ms` between two moments of `awake`. A much slower answer than the last tells less."""
+        """The server said `server_ms` between two moments of `awake_clock`; a much slower answer tells less."""
         trip = ended - began
         if not self.known or trip <= 2 * self._trip + 0.001 or ended >= self._asked + 4 * REFRESH:
             self._ahead = server_ms / 1000 - (began + ended) / 2

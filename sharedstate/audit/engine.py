@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sharedstate.call import Call, Flow
+from sharedstate.clock import awake_clock
 from sharedstate.errors import SeriesMismatchError
 from sharedstate.keys import Keys
 
 from . import calls
 from .chain import Batch, Chain
-from .clock import ServerClock, awake, server_time
+from .clock import ServerClock, server_time
 from .series import Replicate, SeriesSpec
 from .store import LATE, AuditMetrics, SeriesStore
 
@@ -25,11 +26,11 @@ __all__ = ["AuditEngine", "define_flow", "tell_time"]
 
 def tell_time(keys: Keys, clock: ServerClock) -> Flow[None]:
     """Ask the server's clock. One round trip."""
-    began = awake()
+    began = awake_clock()
     (outcome,) = yield [server_time(keys)]
     if isinstance(outcome, BaseException):
         raise outcome
-    clock.sample(outcome, began, awake())
+    clock.sample(outcome, began, awake_clock())
 
 
 def define_flow(keys: Keys, clock: ServerClock, specs: Iterable[SeriesSpec]) -> Flow[None]:
@@ -39,7 +40,7 @@ def define_flow(keys: Keys, clock: ServerClock, specs: Iterable[SeriesSpec]) -> 
         SeriesMismatchError: the fleet has one of them otherwise.
     """
     wanted = list(specs)
-    began = awake()
+    began = awake_clock()
     sent: list[Call[Any]] = [server_time(keys)]
     if wanted:
         sent.append(calls.define(keys, wanted))
@@ -47,7 +48,7 @@ def define_flow(keys: Keys, clock: ServerClock, specs: Iterable[SeriesSpec]) -> 
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-    clock.sample(outcomes[0], began, awake())
+    clock.sample(outcomes[0], began, awake_clock())
     for mine, theirs in zip(wanted, outcomes[1] if wanted else (), strict=True):
         if mine != theirs:
             raise SeriesMismatchError(
@@ -96,7 +97,7 @@ class AuditEngine:
             shortest: the least time between two publishes, seconds.
         """
         due = float("inf")
-        since = awake() - self._published
+        since = awake_clock() - self._published
         for store in list(self.stores.values()):
             if store.pending:
                 wait = shortest if store.pending >= store.max_pending else store.max_delay
@@ -116,7 +117,7 @@ class AuditEngine:
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
         """
-        self._published = awake()
+        self._published = awake_clock()
         stores = [store for store in list(self.stores.values()) if store.spec.replicate is not Replicate.NONE]
         for store in stores:
             store.fold()

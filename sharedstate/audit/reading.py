@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sharedstate.call import Call, Flow, only
+from sharedstate.clock import awake_clock
 from sharedstate.errors import InvalidValueError
 from sharedstate.keys import Keys
 from sharedstate.names import parse_block
 
 from . import calls, sketch
-from .clock import ServerClock, awake, server_time
+from .clock import ServerClock, server_time
 from .engine import AuditEngine, tell_time
 from .packed import entries, is_branch, path_count
 from .places import Place, block_place, key_size, leaf_of, shard_of
@@ -145,13 +146,13 @@ def _fetch_flow(
     ask_time = clock.stale
     if ask_time:
         sent.append(server_time(keys))
-    began = awake()
+    began = awake_clock()
     outcomes = yield sent
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
     if ask_time:
-        clock.sample(outcomes[-1], began, awake())
+        clock.sample(outcomes[-1], began, awake_clock())
     answers = dict(zip(wanted, outcomes, strict=False))
     return [
         [[answers[name][wanted[name][field]] for field in one.place.fields] for name in hashes]

@@ -12,13 +12,14 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NoReturn
 
-from sharedstate.errors import ClosedError, InvalidValueError
+from sharedstate.clock import awake_clock
+from sharedstate.closing import ClosedLock
+from sharedstate.errors import InvalidValueError
 
 from . import sketch
 from .chain import Chain, Changes
-from .clock import ServerClock, awake
+from .clock import ServerClock
 from .places import address_entries
 from .series import Monitor, SeriesSpec, SeriesType
 from .sketch import SUM
@@ -58,18 +59,6 @@ class AuditMetrics:
     possibly_lost: int = 0
 
 
-class _ClosedLock:
-    """Takes the place of a store's lock when the store may not be used any more."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def __enter__(self) -> NoReturn:
-        raise ClosedError(self._reason)
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 class SeriesStore:
     """One member's part of one series. Safe to use from many threads.
 
@@ -103,12 +92,12 @@ class SeriesStore:
         self._clock = clock
         self._wake = wake
         self._metrics = metrics
-        self._lock: threading.Lock | _ClosedLock = threading.Lock()
+        self._lock: threading.Lock | ClosedLock = threading.Lock()
         self._fields: dict[str, bytes] = {}
         self._counts: dict[bytes, int] = {}
         self._ended: list[tuple[float, dict[bytes, int]]] = []  # of windows that ended since the last fold
         self._when = 0.0  # server time within the window that _counts belongs to
-        self._until = 0.0  # when to look at the clock again, by `awake`
+        self._until = 0.0  # when to look at the clock again, by `awake_clock`
         self._homes: dict[bytes, int] = {}
         self._log_size = 0
 
@@ -125,7 +114,7 @@ class SeriesStore:
         if count != 1:
             check_count(count)
         with self._lock:
-            if awake() >= self._until:
+            if awake_clock() >= self._until:
                 self._look_at_clock()
             counts = self._counts
             counts[field] = counts.get(field, 0) + count
@@ -148,7 +137,7 @@ class SeriesStore:
         bucket, micros = sketch.bucket_of(seconds)
         total, place = SUM + name, sketch.COUNTS + name + bucket
         with self._lock:
-            if awake() >= self._until:
+            if awake_clock() >= self._until:
                 self._look_at_clock()
             counts = self._counts
             counts[place] = counts.get(place, 0) + 1
@@ -167,7 +156,7 @@ class SeriesStore:
 
     def close(self, reason: str) -> None:
         """Refuse every later change with ClosedError."""
-        self._lock = _ClosedLock(reason)
+        self._lock = ClosedLock(reason)
 
     def _intern(self, key: str) -> bytes:
         field = self.spec.field(key)
@@ -187,14 +176,14 @@ class SeriesStore:
                 self._ended.append((self._when, self._counts))
             self._counts = {}
             self._when = now
-        self._until = awake() + min(edge - now, 0.5)
+        self._until = awake_clock() + min(edge - now, 0.5)
 
     # -- for the publisher, which is one thread ---------------------------------------------------------------------
 
     def fold(self) -> None:
         """Lay what was added so far into the chains."""
         lock = self._lock
-        if isinstance(lock, _ClosedLock):
+        if isinstance(lock, ClosedLock):
             taken = self._ended
             if self._counts:
                 taken.append((self._when, self._counts))

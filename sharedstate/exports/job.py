@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sharedstate.audit import calls
-from sharedstate.audit.clock import awake
 from sharedstate.audit.places import network_field, network_text
 from sharedstate.audit.reading import WindowReader
 from sharedstate.audit.series import Monitor, SeriesSpec
 from sharedstate.audit.store import LATE
 from sharedstate.call import only
+from sharedstate.clock import awake_clock
 from sharedstate.errors import InvalidValueError, LinkError
 from sharedstate.specs import check_name
 
@@ -186,7 +186,7 @@ class Exporter:
 
     def _lease(self, spec: SeriesSpec, monitor: Monitor) -> int | None:
         """Take or renew the lease; the next window, None when another run is at it."""
-        self._renewed = awake()
+        self._renewed = awake_clock()
         mine, window, lost = self._run(
             only(
                 calls.lease(
@@ -259,7 +259,7 @@ class Exporter:
         self.report.files.append(file.name)
 
     def _renew(self, spec: SeriesSpec, monitor: Monitor, window: int) -> None:
-        if awake() < self._renewed + self._lease_ms / 3000:
+        if awake_clock() < self._renewed + self._lease_ms / 3000:
             return
         found = self._lease(spec, monitor)
         if found is None:
