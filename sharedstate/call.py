@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from .errors import LinkError
 from .scripts import Script
 
-__all__ = ["Arg", "Call", "Flow", "Outcome", "command", "key_slot", "only", "run_script"]
+__all__ = ["Arg", "Call", "Flow", "Outcome", "command", "each", "key_slot", "only", "run_script"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,6 +71,18 @@ def run_script(
     """Build a call of a script; all `keys` share one hash tag."""
     assert len(keys) == script.key_count, f"{script.name} takes {script.key_count} keys, got {len(keys)}"
     return Call((len(keys), *keys, *args), key_slot(keys[0]), decode, resend, script)
+
+
+def each(flows: Sequence[Flow[None]]) -> Flow[None]:
+    """Flows one after the other. A LinkError of one does not keep the others from running; the last is raised."""
+    failure: LinkError | None = None
+    for flow in flows:
+        try:
+            yield from flow
+        except LinkError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def only(call: Call[T]) -> Flow[T]:

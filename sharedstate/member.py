@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .audit.engine import AuditEngine
-from .call import Flow, only
+from .call import Flow, each, only
 from .clock import awake_clock
-from .errors import LinkError, ShardMismatchError, SharedStateError
+from .errors import ShardMismatchError, SharedStateError
 from .keys import Keys
 from .objects import fleet, gauge
 from .objects.fleet import Fleet
@@ -168,6 +168,7 @@ class MemberEngine:
         self._audited = awake_clock()
         self._published = 0.0
         self._interval = MIN_INTERVAL
+        self._thin = 0  # thin script calls of the last publish
 
     # -- joining and leaving -----------------------------------------------------------------------------------
 
@@ -222,17 +223,12 @@ class MemberEngine:
     def leave(self) -> Flow[None]:
         """Publish what waits for audit series, and take this member and its counts out of the fleet."""
         if self.joined:
-            failure: LinkError | None = None
-            if self.audits is not None:
-                try:
-                    yield from self.audits.publish()
-                except LinkError as error:
-                    failure = error
-            self.joined = False
-            yield from only(fleet.fence(self.keys, [self.member.incarnation]))
-            yield from bury_flow(self.keys, self.member.incarnation)
-            if failure is not None:
-                raise failure
+            yield from each([self._publish_audits(), self._go()])
+
+    def _go(self) -> Flow[None]:
+        self.joined = False
+        yield from only(fleet.fence(self.keys, [self.member.incarnation]))
+        yield from bury_flow(self.keys, self.member.incarnation)
 
     # -- the regular work --------------------------------------------------------------------------------------
 
@@ -249,7 +245,7 @@ class MemberEngine:
             elif any(shard.dirty for shard in store.shards):
                 due = min(due, self._published + MIN_INTERVAL - now)
         if self.audits is not None:
-            due = min(due, self.audits.due(MIN_INTERVAL))
+            due = min(due, self.audits.due(self._interval, MIN_INTERVAL))
         return max(due, self._retry_at - now, 0.0)
 
     def failed(self, error: Exception) -> None:
@@ -321,35 +317,30 @@ class MemberEngine:
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
         """
-        parts = [self.publish_gauges]
-        if self.audits is not None:
-            # Each goes first in turn: a primary that hangs takes the time of what comes second.
-            parts.insert(0 if self._audits_first else 1, self._publish_audits)
-            self._audits_first = not self._audits_first
-        failure: LinkError | None = None
-        for part in parts:
-            try:
-                yield from part()
-            except LinkError as error:
-                failure = error
-        if failure is not None:
-            raise failure
+        spent = time.thread_time()
+        flows = [self._publish_gauges(), self._publish_audits()]
+        if self._audits_first:  # in turn: a primary that hangs takes the time of what comes second
+            flows.reverse()
+        self._audits_first = not self._audits_first
+        yield from each(flows)
+        thin = self._thin + (self.audits.thin if self.audits is not None else 0)
+        rest = max(_REST * (time.thread_time() - spent), _THIN_REST * thin, MIN_INTERVAL)
+        self._interval = min(rest, MAX_INTERVAL)
 
     def _publish_audits(self) -> Flow[None]:
-        assert self.audits is not None
-        yield from self.audits.publish(self._beat_if_due)
+        if self.audits is not None:
+            yield from self.audits.publish(self._beat_if_due)
 
     def _beat_if_due(self) -> Flow[None]:
         """Between the round trips of a long publish, which must not outlive the member's own time."""
         if self._lost or awake_clock() >= self._beaten + self.beat_every:
             yield from self.beat()
 
-    def publish_gauges(self) -> Flow[None]:
-        """The counts' part of `publish`."""
+    def _publish_gauges(self) -> Flow[None]:
         if self._lost:
             yield from self.beat()
         self._published = awake_clock()
-        spent, thin = time.thread_time(), 0
+        self._thin = 0
         for store in self.stores:
             store.fold()
         while True:
@@ -361,10 +352,8 @@ class MemberEngine:
                 if shard.dirty
             ]
             if not work:
-                rest = max(_REST * (time.thread_time() - spent), _THIN_REST * thin, MIN_INTERVAL)
-                self._interval = min(rest, MAX_INTERVAL)
                 return
-            thin += sum(len(batch) < _THIN for *_, batch in work)
+            self._thin += sum(len(batch) < _THIN for *_, batch in work)
             try:
                 outcomes = yield [
                     gauge.publish(
@@ -413,13 +402,19 @@ class MemberEngine:
         return failure
 
     def verify(self) -> Flow[None]:
-        """Compare the sequences the shards have with those acknowledged; what was forgotten becomes due again.
+        """Compare what the shards have with what was acknowledged; what was forgotten becomes due again.
 
-        One pipelined round trip.
+        One pipelined round trip, two more for audit series.
 
         Raises:
             LinkError: some shard did not answer; those that did are compared.
         """
+        yield from each(
+            [self._verify_gauges(), self.audits.verify()] if self.audits else [self._verify_gauges()]
+        )
+        self._verified = awake_clock()
+
+    def _verify_gauges(self) -> Flow[None]:
         failure: BaseException | None = None
         places = [(store, shard) for store in self.stores for shard in store.shards if shard.acknowledged]
         if places:
@@ -434,14 +429,8 @@ class MemberEngine:
                     self._lost = True
             if self._lost:
                 yield from self.rejoin()
-        if self.audits is not None:
-            try:
-                yield from self.audits.verify()
-            except LinkError as error:
-                failure = error
         if failure is not None:
             raise failure
-        self._verified = awake_clock()
 
     def audit(self) -> Flow[None]:
         """As leader: reap incarnations that a shard knows and the fleet does not (a tombstone or a join was lost).

@@ -23,6 +23,9 @@ from .store import LATE, AuditMetrics, SeriesStore
 
 __all__ = ["AuditEngine", "define_flow", "tell_time"]
 
+#: A script call with fewer changes than this costs the server more than its changes do.
+_THIN = 32
+
 
 def tell_time(keys: Keys, clock: ServerClock) -> Flow[None]:
     """Ask the server's clock. One round trip."""
@@ -79,6 +82,7 @@ class AuditEngine:
         self.clock = ServerClock()
         self.stores: dict[str, SeriesStore] = {}
         self.source = secrets.token_hex(8)
+        self.thin = 0  # script calls of the last publish that carried little
         self._published = 0.0
 
     def register(self) -> Flow[None]:
@@ -90,17 +94,20 @@ class AuditEngine:
         specs = [store.spec for store in list(self.stores.values())]
         yield from define_flow(self.keys, self.clock, specs)
 
-    def due(self, shortest: float) -> float:
+    def due(self, interval: float, shortest: float) -> float:
         """Seconds until there is something to publish; infinity when nothing waits.
 
         Args:
+            interval: seconds between two publishes while max_pending events wait.
             shortest: the least time between two publishes, seconds.
         """
         due = float("inf")
         since = awake_clock() - self._published
         for store in list(self.stores.values()):
             if store.pending:
-                wait = shortest if store.pending >= store.max_pending else store.max_delay
+                wait = store.max_delay
+                if store.pending >= store.max_pending:
+                    wait = max(min(wait, interval), shortest)
                 due = min(due, wait - since)
             elif store.due:
                 due = min(due, shortest - since)
@@ -117,7 +124,7 @@ class AuditEngine:
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
         """
-        self._published = awake_clock()
+        self._published, self.thin = awake_clock(), 0
         stores = [store for store in list(self.stores.values()) if store.spec.replicate is not Replicate.NONE]
         for store in stores:
             store.fold()
@@ -132,6 +139,7 @@ class AuditEngine:
             ]
             if not work:
                 break
+            self.thin += sum(batch.size < _THIN for *_, batch in work)
             if between is not None:
                 yield from between()
             outcomes = yield [self._call(chain, batch) for _, chain, batch in work]
