@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from .audit.traffic import NO_TRAFFIC, Traffic
 from .member import Metrics
 from .names import canonical_domain
 from .objects.store import GaugeStore, Item, Ledger
 from .specs import CountBy
 
 if TYPE_CHECKING:
-    from .audit.traffic import Traffic
     from .config import Site
 
 __all__ = ["Events"]
@@ -37,7 +37,7 @@ class Events:
         stores: Iterable[GaugeStore],
         sites: Sequence[Site],
         metrics: Metrics,
-        traffic: Traffic,
+        traffic: Traffic = NO_TRAFFIC,
     ) -> None:
         by_class: dict[str, list[GaugeStore]] = {}
         self._ledger = Ledger()  # one for all, so that an event takes one lock for all it changes
@@ -52,6 +52,7 @@ class Events:
         self._clients: dict[str, tuple[Item, ...]] = {}
         self._connections: dict[_Connection, tuple[Item, ...]] = {}
         self._traffic = traffic
+        self._connect_series = traffic.connect
         self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
         self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
         self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
@@ -60,7 +61,8 @@ class Events:
         """A client connected to this node."""
         items = self._clients.get(ip)
         self._add(self._client(ip) if items is None else items)
-        self._traffic.connect(ip)
+        if self._connect_series is not None:
+            self._connect_series(ip, 1)
 
     def inbound_disconnect(self, ip: str) -> None:
         """A client's connection ended, however it did."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .core import MemberCore
 
-__all__ = ["INBOUND", "OUTBOUND", "Traffic", "TrafficPlan", "plan_of"]
+__all__ = ["INBOUND", "NO_TRAFFIC", "OUTBOUND", "Traffic", "TrafficPlan", "plan_of"]
 
 INBOUND = ("connect", "reception", "rejection")
 #: Series of domains, and the metric that each belongs to.
@@ -103,21 +103,25 @@ class Traffic:
     """Mail events, counted in the series of a plan. Memory only, any thread.
 
     Every method raises InvalidAddressError or InvalidDomainError for what is none, and then counts nothing.
+
+    Attributes:
+        connect: what counts a client's connection, called with its address and 1; None where nothing does, so that the
+            most frequent event costs nothing then.
     """
 
-    def __init__(self, plan: TrafficPlan, core: MemberCore) -> None:
-        names = {spec.name for spec, _, _ in plan.series}
+    def __init__(self, plan: TrafficPlan, core: MemberCore | None = None) -> None:
         self._plan = plan
-        self._add = {name: core.store(name).add for name in names if name != "delivery_time"}
-        self._seconds: Callable[[str, float], None] | None = (
-            core.store("delivery_time").add_seconds if "delivery_time" in names else None
-        )
+        self._add: dict[str, Callable[[str, int], None]] = {}
+        self._seconds: Callable[[str, float], None] | None = None
+        for spec, _, _ in plan.series:
+            assert core is not None, "series need somebody who counts them"
+            if spec.type is SeriesType.TIME:
+                self._seconds = core.store(spec.name).add_seconds
+            else:
+                self._add[spec.name] = core.store(spec.name).add
+        self.connect = self._add.get("connect")
         self._canonical: dict[str, str] = {}
         self._messages: dict[str, int] = {}
-
-    def connect(self, ip: str) -> None:
-        """A client connected."""
-        self._address("connect", ip)
 
     def reception(self, ip: str, domain: str | None = None) -> None:
         """A message was accepted, for a domain if that is known."""
@@ -178,3 +182,7 @@ class Traffic:
             if seen < plan.threshold:
                 return (EVERYTHING,)
         return (EVERYTHING, name)
+
+
+#: Of a process whose configuration wants nothing counted.
+NO_TRAFFIC = Traffic(TrafficPlan())
