@@ -54,7 +54,8 @@ def caller(addresses: int, rounds: int) -> None:
         seen: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, (work, calls) in ways.items():
-                seen[name].append(rate(work, calls))
+                wall, own = rate(work, calls)
+                seen[name].append((len(calls) / wall, len(calls) / own))
         base = statistics.median(wall for wall, _ in seen["dict, add"])
         print(f"add(), calls a second with the publisher at work; target: {TARGET:,}")
         print(f"  {'':22}{'calls/s':>12}{'by own CPU':>13}   dict add is")

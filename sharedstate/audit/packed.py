@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import compress
 
 __all__ = ["EXACT", "entries", "is_branch", "pack_changes", "path_count"]
 
@@ -68,6 +70,8 @@ def _node_count(text: bytes, size: int, prefix: bytes, bits: int) -> int:
         while at >= 0 and at % size:
             at = keys.find(prefix[:size], at + 1)
         return counts[at // size] if at >= 0 else 0
+    if whole == 0 and size == 1:  # the usual range: bytes of one node, marked and added up in C
+        return sum(compress(counts, keys.translate(_marks(prefix[0] >> (8 - rest), rest))))
     if rest == 0:
         head = prefix[:whole]
         return sum(count for index, count in enumerate(counts) if keys.startswith(head, index * size))
@@ -78,6 +82,12 @@ def _node_count(text: bytes, size: int, prefix: bytes, bits: int) -> int:
         for index, count in enumerate(counts)
         if keys[index * size + whole] >> shift == last and (not whole or keys.startswith(head, index * size))
     )
+
+
+@cache
+def _marks(first: int, bits: int) -> bytes:
+    """A table for `bytes.translate`: 1 for the bytes whose first `bits` bits are `first`, else 0."""
+    return bytes(octet >> (8 - bits) == first for octet in range(256))
 
 
 def path_count(texts: Sequence[bytes | None], size: int, prefix: bytes, bits: int) -> int:
