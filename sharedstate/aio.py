@@ -27,6 +27,8 @@ from .objects import fleet
 from .objects.fleet import Fleet
 from .objects.store import GaugeKey, GaugeStore
 from .observer import FLEET_AGE, require_store, timed
+from .outbound.aio import AsyncOutbound
+from .outbound.taking import SlotCore
 from .reading import PageReader
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
@@ -167,7 +169,7 @@ class AsyncObserver(AsyncThrottling):
 
 
 class AsyncState(AsyncObserver):
-    """This process as a member of the fleet; `events` and `metrics` as in `sharedstate.State`."""
+    """This process as a member of the fleet; `events`, `outbound` and `metrics` as in `sharedstate.State`."""
 
     def __init__(self, settings: Settings, link: AsyncLink, member: Member) -> None:
         super().__init__(settings, link)
@@ -175,9 +177,12 @@ class AsyncState(AsyncObserver):
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._stores = {spec.name: GaugeStore(spec, self._wake) for spec in settings.objects}
-        self.events = Events(self._stores.values(), settings.sites, self.metrics)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, settings.limits)
         self._engine = MemberEngine(
-            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
+            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics, self._wake
+        )
+        self.outbound = AsyncOutbound(
+            SlotCore(self._keys, self._engine, self.events.targets, link.owner), link
         )
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
@@ -216,12 +221,11 @@ class AsyncState(AsyncObserver):
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
-                    await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                    if await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit)):
+                        return
                 except (UnreachableError, AmbiguousError):
                     if left <= self._engine.turn_limit:
                         raise
-                else:
-                    return
         finally:
             self._turn.release()
 

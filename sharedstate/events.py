@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING
 
 from .errors import CountBelowZeroError
 from .member import Metrics
-from .names import canonical_domain
-from .objects.store import GaugeKey, GaugeStore
-from .specs import CountBy
+from .objects.store import GaugeStore
+from .outbound.targets import Targets
 
 if TYPE_CHECKING:
-    from .config import Site
+    from .config import Limit, Site
 
 __all__ = ["Events"]
-
-#: Address, domain, host, binding and binding group of an outbound connection, as the MTA named them.
-_Connection = tuple[str, str, str | None, str | None, str | None]
-#: Where a connection is counted, and under what.
-_Target = tuple[GaugeStore, GaugeKey]
-
-#: Connections whose targets are kept ready; beyond it the cache starts anew.
-_TARGET_CACHE = 65_536
 
 
 class Events:
@@ -34,19 +25,19 @@ class Events:
     Every method raises InvalidAddressError or InvalidDomainError for what is none, and then counts nothing anywhere.
     """
 
-    def __init__(self, stores: Iterable[GaugeStore], sites: Sequence[Site], metrics: Metrics) -> None:
-        by_class: dict[str, list[GaugeStore]] = {}
-        for store in stores:
-            by_class.setdefault(store.spec.cls, []).append(store)
-        self._inbound = tuple(by_class.get("inbound_cidr", ()))
-        self._outbound = tuple(by_class.get("outbound_cidr", ()))
-        self._domains = tuple(by_class.get("outbound_domains", ()))
-        self._bindings = tuple(by_class.get("outbound_binding_domains", ()))
+    def __init__(
+        self,
+        stores: Iterable[GaugeStore],
+        sites: Sequence[Site],
+        metrics: Metrics,
+        limits: Sequence[Limit] = (),
+    ) -> None:
+        stores = tuple(stores)
+        self._inbound = tuple(store for store in stores if store.spec.cls == "inbound_cidr")
         self._metrics = metrics
-        self._targets: dict[_Connection, list[_Target]] = {}
-        self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
-        self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
-        self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
+        #: Where outbound connections are counted.
+        self.targets = Targets(stores, sites, limits)
+        self._targets = self.targets.ready
 
     def inbound_connect(self, ip: str) -> None:
         """A client connected to this node."""
@@ -79,7 +70,7 @@ class Events:
             binding_group: its group, for objects limited to one.
         """
         connection = (ip, domain, host, binding, binding_group)
-        for store, key in self._targets.get(connection) or self._find_targets(connection):
+        for store, key in self._targets.get(connection) or self.targets.find(connection):
             store.increment(key)
 
     def outbound_disconnect(
@@ -92,7 +83,7 @@ class Events:
     ) -> None:
         """A connection this node had opened ended; the arguments are those of its connect."""
         connection = (ip, domain, host, binding, binding_group)
-        for store, key in self._targets.get(connection) or self._find_targets(connection):
+        for store, key in self._targets.get(connection) or self.targets.find(connection):
             try:
                 store.decrement(key)
             except CountBelowZeroError:
@@ -112,44 +103,3 @@ class Events:
 
     def permfail(self, domain: str) -> None:
         """A delivery failed for good. Kept by `metrics` replication, which this version does not have yet."""
-
-    def _find_targets(self, connection: _Connection) -> list[_Target]:
-        ip, domain, host, binding, group = connection
-        keys: list[_Target] = []
-        for store in self._outbound:
-            if _in_group(store, group):
-                store.check(ip)
-                keys.append((store, ip))
-        for store in self._domains:
-            if _in_group(store, group):
-                name = self._counted_under(store, domain, host)
-                store.check(name)
-                keys.append((store, name))
-        if binding is not None:
-            for store in self._bindings:
-                if _in_group(store, group):
-                    store.check((binding, domain))
-                    keys.append((store, (binding, domain)))
-        if len(self._targets) >= _TARGET_CACHE:
-            self._targets = {}
-        self._targets[connection] = keys
-        return keys
-
-    def _counted_under(self, store: GaugeStore, domain: str, host: str | None) -> str:
-        if store.spec.count_by is CountBy.DOMAIN:
-            return domain
-        if store.spec.count_by is CountBy.HOST:
-            return host or domain
-        site = self._site_of_domain.get(canonical_domain(domain))
-        if site is None and host:
-            name = canonical_domain(host)
-            site = self._site_of_mx.get(name)
-            while site is None and "." in name:
-                name = name.partition(".")[2]
-                site = self._site_of_suffix.get("." + name)
-        return site or domain
-
-
-def _in_group(store: GaugeStore, group: str | None) -> bool:
-    wanted = store.spec.binding_group
-    return wanted is None or (group is not None and group.lower() == wanted.lower())

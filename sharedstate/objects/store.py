@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from sharedstate import cidr
 from sharedstate.errors import ClosedError, CountBelowZeroError, InvalidDomainError, InvalidValueError
 from sharedstate.names import address_field, canonical_domain, field_text
 from sharedstate.objects.gauge import PUBLISH_LIMIT
+from sharedstate.objects.ledger import Ledger
 from sharedstate.specs import CountBy, Kind, ObjectSpec, check_name
 
 __all__ = ["GaugeKey", "GaugeStore", "Shard", "gauge_field", "shard_of_field"]
@@ -46,6 +47,8 @@ def gauge_field(spec: ObjectSpec, key: GaugeKey) -> bytes:
                 f"binding name {binding!r} is not usable: give 1 to 255 printable characters."
             )
         return f"{binding.lower()}/{canonical_domain(domain)}".encode()
+    if spec.cls == "outbound_scopes":
+        return _scope_field(key)
     if spec.count_by is CountBy.SITE and isinstance(key, str):
         try:
             return canonical_domain(key).encode()
@@ -63,6 +66,15 @@ def _split_binding(key: object) -> tuple[str, str]:
     )
 
 
+def _scope_field(key: object) -> bytes:
+    if isinstance(key, str) and key.isprintable() and 0 < len(key) <= 1024:
+        return key.lower().encode()
+    raise InvalidValueError(
+        f"{str(key)[:60]!r} is not a scope: give 'all', 'binding/NAME', 'binding_group/NAME', "
+        "'binding_group/NAME/domain/DOMAIN' or 'binding/NAME/host/MX'."
+    )
+
+
 def shard_of_field(spec: ObjectSpec, field: bytes) -> int:
     """Shard an item lives in."""
     if spec.kind is Kind.CIDR_TREE:
@@ -71,9 +83,13 @@ def shard_of_field(spec: ObjectSpec, field: bytes) -> int:
 
 
 class Shard:
-    """What one member has to say in one shard: absolute values, and how far the server is known to have them."""
+    """What one member has to say in one shard: absolute values, and how far the server is known to have them.
 
-    __slots__ = ("_below", "_log", "_logged", "acknowledged", "dirty", "index", "sent", "values")
+    `ledger` is there when slots are taken of the shard's items; then `batch` and whatever settles one are called under
+    the lock of the member's `TakeBoard`.
+    """
+
+    __slots__ = ("_below", "_log", "_logged", "acknowledged", "dirty", "index", "ledger", "sent", "values")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -82,6 +98,7 @@ class Shard:
         self.dirty: dict[bytes, None] = {}
         self.acknowledged = 0
         self.sent = 0
+        self.ledger: Ledger | None = None
         self._log: deque[tuple[int, tuple[bytes, ...]]] = deque()
         self._logged = 0
 
@@ -108,17 +125,31 @@ class Shard:
             self.values.pop(block, None)
         self.dirty[block] = None
 
-    def batch(self) -> tuple[int, dict[bytes, int | None]]:
-        """Next changed fields to send (they stay changed until acknowledged) under a new sequence."""
-        self.sent += 1
+    def batch(self, counts: Mapping[bytes, int] | None = None) -> tuple[int, dict[bytes, int | None]]:
+        """Next changed fields to send (they stay changed until acknowledged) under a new sequence.
+
+        Args:
+            counts: the member's truth, where it may be newer than what was folded: a slot taken since must not be
+                published away. None for what was folded.
+        """
+        values = self.values if counts is None else counts
+        ledger = self.ledger
         fields = []
         for field in self.dirty:
+            if ledger is not None and field in ledger.taking:
+                ledger.want(field)
+                continue
             fields.append(field)
             if len(fields) == PUBLISH_LIMIT:
                 break
-        for field in fields:
-            del self.dirty[field]
-        return self.sent, {field: self.values.get(field) for field in fields}
+        batch = {field: values.get(field) for field in fields}
+        if batch:
+            self.sent += 1
+            for field in fields:
+                del self.dirty[field]
+            if ledger is not None:
+                ledger.sent(self.sent, batch)
+        return self.sent, batch
 
     def applied(self, sequence: int, batch: dict[bytes, int | None]) -> None:
         """The server has this batch."""
@@ -127,24 +158,37 @@ class Shard:
         self._logged += len(batch)
         while self._logged > _LOG_FIELDS and len(self._log) > 1:
             self._logged -= len(self._log.popleft()[1])
+        if self.ledger is not None:
+            self.ledger.landed(batch)
 
-    def failed(self, batch: dict[bytes, int | None]) -> None:
-        """It is not known whether the server has this batch: its fields go again, in the next."""
+    def failed(self, batch: dict[bytes, int | None], *, late: bool = True) -> None:
+        """The server does not have this batch, or nobody knows: its fields go again, in the next.
+
+        Args:
+            late: whether it may still arrive there.
+        """
         self.dirty.update(dict.fromkeys(batch))
+        if self.ledger is not None:
+            self.ledger.failed(batch, late=late)
 
     def reconcile(self, last: int) -> bool:
         """The server's last applied sequence is `last`. Returns False when what it forgot is not known any more."""
+        if last == self.acknowledged:
+            return True
+        if self.ledger is not None:
+            # Whatever is still under way was sent for another state of the registry and is refused there.
+            self.ledger.late = False
         if last > self.acknowledged:  # applied, the answer was lost; its fields were marked by failed()
             self.acknowledged = last
             return last <= self.sent
-        if last == self.acknowledged:
-            return True
         if not last or not self._log or self._log[0][0] > last + 1:
             # Sequences of batches that failed are missing from the log; only the first entry tells how far it reaches.
             return False
         for sequence, fields in self._log:
             if sequence > last:
                 self.dirty.update(dict.fromkeys(fields))
+                if self.ledger is not None:
+                    self.ledger.forgot(fields)
         self.acknowledged = last
         return True
 
@@ -153,6 +197,9 @@ class Shard:
         self.acknowledged = self.sent = self._logged = 0
         self._log.clear()
         self.dirty = dict.fromkeys(self.values)
+        if self.ledger is not None:
+            self.ledger.restart()
+            self.ledger.forgot(self.values)
 
 
 class _ClosedLock:
@@ -242,6 +289,54 @@ class GaugeStore:
             if self.pending == 1 or self.pending == self.spec.max_pending:
                 self._wake()
 
+    def increment_within(self, key: GaugeKey, n: int, most: int) -> bool:
+        """Add n to an item if this member's own count then is at most `most`; returns whether it did. No I/O.
+
+        Raises:
+            InvalidValueError, ClosedError: as for increment.
+        """
+        field = self.field(key)
+        with self._lock:
+            old = self._counts.get(field, 0)
+            if old + n > most:
+                return False
+            self._counts[field] = old + n
+            if not old:
+                self._zeros.pop(field, None)
+            self._note(field)
+        return True
+
+    def touch(self, key: GaugeKey) -> None:
+        """Have an item published as it is: what the server has of it is not certain."""
+        field = self.field(key)
+        with self._lock:
+            self._note(field)
+
+    def own(self, key: GaugeKey) -> int:
+        """This member's own count of an item at this moment. No I/O.
+
+        Raises:
+            InvalidValueError, ClosedError: as for increment.
+        """
+        field = self.field(key)
+        with self._lock:
+            return self._counts.get(field, 0)
+
+    def field(self, key: GaugeKey) -> bytes:
+        """Field of an item."""
+        field = self._fields.get(key)
+        return self._intern(key) if field is None else field
+
+    def guard(self) -> None:
+        """From now on slots are taken of this object's items: let publishes and takes know of each other."""
+        for shard in self.shards:
+            if shard.ledger is None:
+                shard.ledger = Ledger()
+
+    def batch(self, shard: Shard) -> tuple[int, dict[bytes, int | None]]:
+        """Next batch of one of the shards; of an object whose slots are taken, with the counts as they are now."""
+        return shard.batch(None if shard.ledger is None else self._counts)
+
     def check(self, key: GaugeKey) -> None:
         """Raise what increment would raise for this key, without counting."""
         if key not in self._fields:
@@ -257,6 +352,13 @@ class GaugeStore:
             if self._tree and (change or known):
                 for block in cidr.levels(field):
                     self.shards[cidr.shard_of(block, self.spec.shards)].add(block, change, known)
+
+    def _note(self, field: bytes) -> None:
+        """A field changed; called under the lock."""
+        self._changed.add(field)
+        self.pending += 1
+        if self.pending == 1 or self.pending == self.spec.max_pending:
+            self._wake()
 
     def local(self) -> dict[str, int]:
         """This member's own counts as they are now, zeros left out: the truth that Redis holds a copy of."""
