@@ -318,6 +318,7 @@ class MemberEngine:
             yield from self.beat()
         self._published = awake_clock()
         self._urgent = False
+        self.board.tidy()
         for store in self.stores:
             store.fold()
         rounds = 0

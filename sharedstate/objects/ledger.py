@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 __all__ = ["Ledger", "TakeBoard"]
@@ -29,20 +30,28 @@ class TakeBoard:
     Attributes:
         lock: held for what decides about batches and takes, never during I/O. The stores' locks are taken inside it.
         turn: grows whenever a publish, a verify or a rejoin is settled.
+        given_up: what flows that were closed half-way leave to be done. A flow may be closed by the garbage collector,
+            in the middle of anything, and must not take a lock there; the publisher does it for them.
         ring: called after that; a runner sets it to wake those who wait.
     """
 
-    __slots__ = ("lock", "ring", "turn")
+    __slots__ = ("given_up", "lock", "ring", "turn")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.turn = 0
+        self.given_up: deque[Callable[[], None]] = deque()
         self.ring: Callable[[], None] = _nobody
 
     def settled(self) -> None:
         """Something that takes may wait for has happened."""
         self.turn += 1
         self.ring()
+
+    def tidy(self) -> None:
+        """Do what flows left behind; called by the publisher before it collects."""
+        while self.given_up:
+            self.given_up.popleft()()
 
 
 def _nobody() -> None: ...
@@ -114,6 +123,7 @@ class Ledger:
         """A new incarnation: what was sent as the old one is refused by its tombstone."""
         self.flying = None
         self.late = False
+        self.wanted.clear()
         self.forgotten.clear()
         self.server.clear()
 
@@ -150,5 +160,6 @@ class Ledger:
             return 0
         held = self.server.get(field, 0)
         if self.flying is not None and field in self.flying:
-            return min(held, self.flying[field] or 0)
-        return held
+            held = min(held, self.flying[field] or 0)
+        # The server may count those under way already; they belong to whoever waits for their answer.
+        return held - self.taking.get(field, 0)

@@ -132,7 +132,6 @@ class Shard:
             counts: the member's truth, where it may be newer than what was folded: a slot taken since must not be
                 published away. None for what was folded.
         """
-        values = self.values if counts is None else counts
         ledger = self.ledger
         fields = []
         for field in self.dirty:
@@ -142,7 +141,15 @@ class Shard:
             fields.append(field)
             if len(fields) == PUBLISH_LIMIT:
                 break
-        batch = {field: values.get(field) for field in fields}
+        if counts is not None:
+            for field in fields:
+                # What was sent is what a later fold compares with.
+                count = counts.get(field)
+                if count is None:
+                    self.values.pop(field, None)
+                else:
+                    self.values[field] = count
+        batch = {field: self.values.get(field) for field in fields}
         if batch:
             self.sent += 1
             for field in fields:
@@ -232,6 +239,7 @@ class GaugeStore:
         # Not a dict: taking the oldest out of one scans over all that were taken out before.
         self._zeros: OrderedDict[bytes, None] = OrderedDict()
         self._changed: set[bytes] = set()
+        self._touched: set[bytes] = set()
         self._fields: dict[GaugeKey, bytes] = {}
         self._tree = spec.kind is Kind.CIDR_TREE
 
@@ -310,6 +318,7 @@ class GaugeStore:
         """Have an item published as it is: what the server has of it is not certain."""
         field = self.field(key)
         with self._lock:
+            self._touched.add(field)
             self._note(field)
 
     def own(self, key: GaugeKey) -> int:
@@ -346,7 +355,10 @@ class GaugeStore:
         """Move the changes made so far into the shards."""
         with self._lock:
             changed, self._changed, self.pending = self._changed, set(), 0
+            touched, self._touched = self._touched, set()
             counts = {field: self._counts.get(field) for field in changed}
+        for field in touched:  # also what was never counted here: the server may have it all the same
+            self.shards[shard_of_field(self.spec, field)].dirty[field] = None
         for field, count in counts.items():
             change, known = self.shards[shard_of_field(self.spec, field)].fold(field, count)
             if self._tree and (change or known):

@@ -97,8 +97,10 @@ class AsyncOutbound:
         except StopIteration as end:
             result: R = end.value
             return result
-        finally:
+        except BaseException:
             flow.close()
+            self._core.gave_up()
+            raise
 
     async def _wait(self, wait: Wait) -> None:
         if self._core.board.turn != wait.turn:

@@ -116,8 +116,10 @@ class Outbound:
         except StopIteration as end:
             result: R = end.value
             return result
-        finally:
+        except BaseException:
             flow.close()
+            self._core.gave_up()
+            raise
 
     def _wait(self, wait: Wait) -> None:
         board = self._core.board

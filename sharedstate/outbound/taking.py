@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from sharedstate.breaker import Breaker
@@ -145,10 +146,17 @@ class SlotCore:
                     for earlier, counted in plan.counted[:number]:
                         earlier.decrement(counted)
                     raise
-        except BaseException:  # given up, or closed: no half slot stays behind
+        except GeneratorExit:  # given up: no half slot stays behind
+            self.board.given_up.append(partial(self._return, taken))
+            raise
+        except BaseException:
             self._return(taken)
             raise
         return Slot(True, decided, plan=plan, give_back=self._give_back)
+
+    def gave_up(self) -> None:
+        """A flow was closed half-way: have what it left behind seen to soon."""
+        self._engine.urge()
 
     def check(self, plan: Plan) -> TakeFlow[Answer]:
         """Whether a slot would be granted now; takes none. One round trip for all caps together."""
@@ -263,10 +271,8 @@ class SlotCore:
         )
         try:
             outcomes = yield [call]
-        except BaseException:  # nobody waits for the answer: it may have been taken
-            with self.board.lock:
-                ledger.end(field)
-                self._uncertain(capped)
+        except GeneratorExit:  # nobody waits for the answer: it may have been taken
+            self.board.given_up.append(partial(self._forsaken, capped))
             raise
         assert outcomes is not None
         outcome = outcomes[0]
@@ -283,6 +289,7 @@ class SlotCore:
                 ledger.server[field] = own
             if status == 1:
                 store.increment(capped.key)
+                store.touch(capped.key)  # goes into a batch even if it ends and is forgotten before the next one
                 self.metrics.taken += 1
                 return _Verdict(True, "redis", total)
             if status == 0:
@@ -304,7 +311,7 @@ class SlotCore:
         ledger = capped.shard.ledger
         assert ledger is not None
         credit = ledger.credit(capped.field)
-        if not credit or self._engine.lost or not capped.store.increment_within(capped.key, 1, credit):
+        if credit <= 0 or self._engine.lost or not capped.store.increment_within(capped.key, 1, credit):
             return False
         self.metrics.taken += 1
         self.metrics.reused += 1
@@ -364,6 +371,13 @@ class SlotCore:
             capped.store.touch(capped.key)
         except ClosedError:
             return  # the member leaves, and all its counts with it
+
+    def _forsaken(self, capped: Capped) -> None:
+        with self.board.lock:
+            ledger = capped.shard.ledger
+            assert ledger is not None
+            ledger.end(capped.field)
+            self._uncertain(capped)
 
     def _return(self, taken: Sequence[Capped]) -> None:
         for capped in taken:
