@@ -286,10 +286,13 @@ class SlotCore:
             status, total, last, own = outcome
             same = incarnation == self._engine.member.incarnation
             if status in (0, 1) and same:
-                ledger.server[field] = own
+                # Beyond the cap (events and policies do not ask) nothing is taken over, so that it comes down.
+                ledger.server[field] = own if total <= capped.cap.limit else 0
             if status == 1:
                 store.increment(capped.key)
-                store.touch(capped.key)  # goes into a batch even if it ends and is forgotten before the next one
+                store.touch(
+                    capped.key
+                )  # goes into a batch even if it ends and is forgotten before the next one
                 self.metrics.taken += 1
                 return _Verdict(True, "redis", total)
             if status == 0:
@@ -310,7 +313,7 @@ class SlotCore:
         """Take a slot that this member gave back and the server still counts as its own. Under the board's lock."""
         ledger = capped.shard.ledger
         assert ledger is not None
-        credit = ledger.credit(capped.field)
+        credit = min(ledger.credit(capped.field), capped.cap.limit)
         if credit <= 0 or self._engine.lost or not capped.store.increment_within(capped.key, 1, credit):
             return False
         self.metrics.taken += 1

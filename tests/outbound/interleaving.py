@@ -232,7 +232,9 @@ class World:
             self.arrive_late()
         for _ in range(4):
             for node in self.live:
-                node.engine._beaten = 0.0  # time passes: every member beats, and the leader looks for strangers
+                node.engine._beaten = (
+                    0.0  # time passes: every member beats, and the leader looks for strangers
+                )
                 self.server.run(node.engine.tick(True))
 
     def check_server(self) -> None:
