@@ -40,9 +40,17 @@ def publish(
 
 
 def take(
-    keys: Keys, name: str, shard: int, incarnation: str, believed: int, item: bytes, n: int, cap: int
+    keys: Keys,
+    name: str,
+    shard: int,
+    incarnation: str,
+    believed: int,
+    item: bytes,
+    n: int,
+    cap: int,
+    held: int = 0,
 ) -> Call[tuple[int, int, int, int]]:
-    """Count n more of an item if the fleet's sum of it stays within `cap`.
+    """Count n more of an item if the fleet's sum of it stays within `cap`; of `held`, what is unpublished counts too.
 
     Answers (1 taken | 0 full | 2 gap | -1 fenced, sum now, last sequence, own count now). One round trip.
     """
@@ -50,7 +58,7 @@ def take(
     return run_script(
         load_script("gauge_take"),
         (keys.registry(name, shard), keys.sums(name, shard), keys.copy(name, shard, incarnation)),
-        (incarnation, believed, item, n, cap),
+        (incarnation, believed, item, n, cap, held),
         decode=_four,
         resend=False,
     )

@@ -267,7 +267,15 @@ class SlotCore:
                 ledger.end(field)
             return self._by_policy(capped, address)
         call = gauge.take(
-            self._keys, store.spec.name, shard.index, incarnation, believed, field, 1, capped.cap.limit
+            self._keys,
+            store.spec.name,
+            shard.index,
+            incarnation,
+            believed,
+            field,
+            1,
+            capped.cap.limit,
+            store.own(capped.key),
         )
         try:
             outcomes = yield [call]

@@ -45,7 +45,7 @@ class ModelShard:
         self.registry[incarnation] = sequence
         return [1, sequence]
 
-    def take(self, incarnation: str, believed: int, item: bytes, n: int, cap: int) -> list[int]:
+    def take(self, incarnation: str, believed: int, item: bytes, n: int, cap: int, known: int) -> list[int]:
         last = self.registry.get(incarnation, 0)
         if last < 0:
             return [-1, 0, 0, 0]
@@ -53,7 +53,7 @@ class ModelShard:
         held = self.copies.get(incarnation, {}).get(item, 0)
         if last != believed:
             return [2, total, last, held]
-        if total + n > cap:
+        if total + max(known - held, 0) + n > cap:
             return [0, total, last, held]
         self.registry.setdefault(incarnation, 0)
         self.copies.setdefault(incarnation, {})[item] = held + n

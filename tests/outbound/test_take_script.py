@@ -32,8 +32,10 @@ def ask(link: Link, call: Call[Any]) -> Any:
     return outcome
 
 
-def take(link: Link, member: str, believed: int, cap: int, n: int = 1, item: bytes = b"i") -> Any:
-    return ask(link, gauge.take(KEYS, "o", 0, member, believed, item, n, cap))
+def take(
+    link: Link, member: str, believed: int, cap: int, n: int = 1, item: bytes = b"i", held: int = 0
+) -> Any:
+    return ask(link, gauge.take(KEYS, "o", 0, member, believed, item, n, cap, held))
 
 
 def publish(link: Link, member: str, believed: int, sequence: int, value: int | None) -> Any:
@@ -46,6 +48,13 @@ def test_a_take_counts_for_the_member_and_the_fleet_until_the_cap(link: Link) ->
     assert take(link, "m", 0, 3) == (0, 3, 0, 1)
     assert take(link, "m", 0, 4, n=2) == (0, 3, 0, 1), "all of n or nothing"
     assert take(link, "m", 0, 0, item=b"other") == (0, 0, 0, 0)
+
+
+def test_what_a_member_has_not_published_yet_counts_too(link: Link) -> None:
+    assert publish(link, "m", 0, 1, 2) == (1, 1)
+    assert take(link, "m", 1, 5, held=5) == (0, 2, 1, 2)
+    assert take(link, "m", 1, 5, held=4) == (1, 3, 1, 3)
+    assert take(link, "m", 1, 5, held=1) == (1, 4, 1, 4), "what it gave back and has not published is none"
 
 
 def test_a_take_leaves_the_sequence_and_needs_the_right_one(link: Link) -> None:
@@ -97,8 +106,9 @@ def test_the_script_agrees_with_the_model(link: Link, seed: int) -> None:
             model.reap(member)
         elif chance.random() < 0.7:
             n, cap = chance.randrange(1, 4), chance.choice((0, 3, 8, 1 << 40))
-            found = ask(link, gauge.take(KEYS, "o", 0, member, believed, item, n, cap))
-            assert list(found) == model.take(member, believed, item, n, cap)
+            held = chance.randrange(4)
+            found = ask(link, gauge.take(KEYS, "o", 0, member, believed, item, n, cap, held))
+            assert list(found) == model.take(member, believed, item, n, cap, held)
         else:
             values = {item: chance.choice((None, 0, 1, 1 << 40))}
             found = ask(link, gauge.publish(KEYS, "o", 0, member, believed, believed + 1, values))
