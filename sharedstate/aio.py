@@ -22,7 +22,7 @@ from .client import own_member
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
-from .member import MemberEngine, Metrics, bury_flow, reap_overdue
+from .member import MemberEngine, Metrics
 from .objects import fleet
 from .objects.fleet import Fleet
 from .objects.store import GaugeKey, GaugeStore
@@ -30,6 +30,7 @@ from .observer import FLEET_AGE, require_store, timed
 from .outbound.aio import AsyncOutbound
 from .outbound.taking import SlotCore
 from .reading import PageReader
+from .reaping import bury_flow, reap_overdue
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec

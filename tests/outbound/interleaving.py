@@ -17,12 +17,13 @@ from sharedstate.call import Call, only
 from sharedstate.config import Limit, LimitKind, Scope
 from sharedstate.errors import AmbiguousError, UnreachableError
 from sharedstate.keys import Keys
-from sharedstate.member import MemberEngine, Metrics, bury_flow
+from sharedstate.member import MemberEngine, Metrics
 from sharedstate.objects import fleet
 from sharedstate.objects.store import GaugeStore
 from sharedstate.outbound.slots import Slot
 from sharedstate.outbound.taking import SlotCore, Wait
 from sharedstate.outbound.targets import Targets
+from sharedstate.reaping import bury_flow
 from sharedstate.results import Member
 from sharedstate.specs import ObjectSpec
 from tests.exactness.model import ModelServer
