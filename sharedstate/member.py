@@ -187,8 +187,8 @@ class MemberEngine:
 
     @property
     def lost(self) -> bool:
-        """Whether it is no member at the moment, or one whose former copies are not gone yet."""
-        return self._lost or not self.joined
+        """Whether it is no member at the moment, may have been taken for dead, or has former copies to take out."""
+        return self._lost or not self.joined or awake_clock() >= self._beaten + self.live_for
 
     def urge(self, *, at_once: bool = False) -> None:
         """Have changes published within MIN_INTERVAL whatever the objects' max_delay, or at once. Any thread."""
