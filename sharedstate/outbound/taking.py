@@ -195,7 +195,7 @@ class SlotCore:
         attempt = _Attempt()
         while True:
             # Before the lock: in a forked child, where it may be held for ever, this raises ClosedError.
-            capped.store.own(capped.key)
+            held = capped.store.own(capped.key)
             now = time.monotonic()
             with self.board.lock:
                 if self._take_over(capped):
@@ -206,7 +206,6 @@ class SlotCore:
                     return self._by_policy(capped, self._address(capped))
                 turn = self.board.turn
                 believed, obstacle, seconds = self._obstacle(capped, attempt, now)
-                incarnation = self._engine.member.incarnation
             if obstacle is not None and obstacle != attempt.waits_for:
                 self._waited(attempt, well=True)
                 if not self.breaker.allow(obstacle):
@@ -217,7 +216,7 @@ class SlotCore:
                 yield Wait(turn, min(seconds or until - now, until - now))
                 continue
             self._waited(attempt, well=True)
-            verdict = yield from self._ask(capped, attempt, incarnation, believed)
+            verdict = yield from self._ask(capped, attempt, believed, held)
             if verdict is not None:
                 return verdict
             if attempt.doubts:
@@ -254,11 +253,9 @@ class SlotCore:
         ledger.begin(field)
         return believed, None, 0.0
 
-    def _ask(
-        self, capped: Capped, attempt: _Attempt, incarnation: str, believed: int
-    ) -> TakeFlow[_Verdict | None]:
+    def _ask(self, capped: Capped, attempt: _Attempt, believed: int, held: int) -> TakeFlow[_Verdict | None]:
         """One question; None when it has to be put again."""
-        store, shard, field = capped.store, capped.shard, capped.field
+        store, shard, field, incarnation = capped.store, capped.shard, capped.field, attempt.incarnation
         ledger = shard.ledger
         assert ledger is not None
         address = self._address(capped)
@@ -275,7 +272,7 @@ class SlotCore:
             field,
             1,
             capped.cap.limit,
-            store.own(capped.key),
+            held,
         )
         try:
             outcomes = yield [call]
@@ -298,9 +295,8 @@ class SlotCore:
                 ledger.server[field] = own if total <= capped.cap.limit else 0
             if status == 1:
                 store.increment(capped.key)
-                store.touch(
-                    capped.key
-                )  # goes into a batch even if it ends and is forgotten before the next one
+                # It goes into a batch even if it ends and is forgotten before the next one is made.
+                store.touch(capped.key)
                 self.metrics.taken += 1
                 return _Verdict(True, "redis", total)
             if status == 0:
