@@ -182,9 +182,16 @@ class AsyncState(AsyncObserver):
         self._engine = MemberEngine(
             self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics, self._wake
         )
-        self.outbound = AsyncOutbound(
-            SlotCore(self._keys, self._engine, self.events.targets, link.owner), link
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
         )
+        self.outbound = AsyncOutbound(core, link)
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
         self._disturbances = link.disturbances

@@ -58,7 +58,16 @@ class State(Observer):
             self.metrics,
             self._wake.set,
         )
-        self.outbound = Outbound(SlotCore(self._keys, self._engine, self.events.targets, link.owner), link)
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
+        )
+        self.outbound = Outbound(core, link)
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
         self._disturbances = link.disturbances

@@ -30,7 +30,7 @@ from .targets import Capped, Connection, Plan, Targets
 
 __all__ = ["DEADLINE", "POLICY", "SlotCore", "TakeFlow", "Wait"]
 
-#: How long a question may take, seconds, and who decides when that was not enough.
+#: How long a question may take, seconds, and who decides when that was not enough, unless told otherwise.
 DEADLINE = 0.05
 POLICY = "local"
 POLICIES = ("local", "open", "closed")

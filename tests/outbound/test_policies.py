@@ -174,3 +174,19 @@ def test_unusable_settings_are_refused(url: str, tmp_path: Path) -> None:
             SlotCore(*arguments, timeout=100)
         core = SlotCore(*arguments, timeout=1, policy="open", breaker=Breaker())
         assert (core.timeout, core.policy) == (1, "open")
+
+
+async def test_both_faces_take_what_is_configured(url: str, tmp_path: Path) -> None:
+    """One policy and one deadline for throttles and caps, and one breaker for the servers they share."""
+    path = write(tmp_path)
+    path.write_text(
+        path.read_text().replace(
+            "[cluster]\n", '[cluster]\nthrottle_policy = "closed"\nthrottle_timeout = 0.2\n'
+        )
+    )
+    with sharedstate.connect(url, config=path) as state:
+        async with await aio.connect(url, config=path) as other:
+            for face in (state, other):
+                core = face.outbound._core
+                assert (core.policy, core.timeout) == ("closed", 0.2)
+                assert core.breaker is face._throttles.engine.breaker
