@@ -22,13 +22,16 @@ from .client import own_member
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
-from .member import MemberEngine, Metrics, bury_flow, reap_overdue
+from .member import MemberEngine, Metrics
 from .objects import fleet
 from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
 from .objects.store import GaugeStore
 from .observer import FLEET_AGE, require_store, timed
+from .outbound.aio import AsyncOutbound
+from .outbound.taking import SlotCore
 from .reading import PageReader
+from .reaping import bury_flow, reap_overdue
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec
@@ -168,7 +171,7 @@ class AsyncObserver(AsyncThrottling):
 
 
 class AsyncState(AsyncObserver):
-    """This process as a member of the fleet; `events` and `metrics` as in `sharedstate.State`."""
+    """This process as a member of the fleet; `events`, `outbound` and `metrics` as in `sharedstate.State`."""
 
     def __init__(self, settings: Settings, link: AsyncLink, member: Member) -> None:
         super().__init__(settings, link)
@@ -176,10 +179,20 @@ class AsyncState(AsyncObserver):
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._stores = {spec.name: GaugeStore(spec, self._wake) for spec in settings.objects}
-        self.events = Events(self._stores.values(), settings.sites, self.metrics)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, settings.limits)
         self._engine = MemberEngine(
-            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
+            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics, self._wake
         )
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
+        )
+        self.outbound = AsyncOutbound(core, link)
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
         self._disturbances = link.disturbances
@@ -217,12 +230,11 @@ class AsyncState(AsyncObserver):
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
-                    await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                    if await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit)):
+                        return
                 except (UnreachableError, AmbiguousError):
                     if left <= self._engine.turn_limit:
                         raise
-                else:
-                    return
         finally:
             self._turn.release()
 

@@ -19,6 +19,8 @@ from .link.sync import Link
 from .member import MemberEngine, Metrics
 from .objects.store import GaugeStore
 from .observer import Observer, SharedObject, timed
+from .outbound.sync import Outbound
+from .outbound.taking import SlotCore
 from .results import Member
 from .settings import Settings, resolve
 
@@ -39,7 +41,7 @@ class State(Observer):
     """This process as a member of the fleet: counts its own part and reads everybody's.
 
     A background thread publishes and beats; `state.events` and increments only change memory. Attributes: `events`,
-    `metrics` (see `Metrics`), `node`, `cluster`.
+    `outbound` (connections under caps), `metrics` (see `Metrics`), `node`, `cluster`.
     """
 
     def __init__(self, settings: Settings, link: Link, member: Member) -> None:
@@ -47,10 +49,25 @@ class State(Observer):
         self.metrics = Metrics()
         self._wake = threading.Event()
         self._stores = {spec.name: GaugeStore(spec, self._wake.set) for spec in settings.objects}
-        self.events = Events(self._stores.values(), settings.sites, self.metrics)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, settings.limits)
         self._engine = MemberEngine(
-            self._keys, member, list(self._stores.values()), settings.member_timeout, self.metrics
+            self._keys,
+            member,
+            list(self._stores.values()),
+            settings.member_timeout,
+            self.metrics,
+            self._wake.set,
         )
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
+        )
+        self.outbound = Outbound(core, link)
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
         self._disturbances = link.disturbances
@@ -97,12 +114,11 @@ class State(Observer):
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
-                    self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                    if self._link.run(self._engine.publish(), min(left, self._engine.turn_limit)):
+                        return
                 except (UnreachableError, AmbiguousError):
                     if left <= self._engine.turn_limit:
                         raise
-                else:
-                    return
         finally:
             self._turn.release()
 
