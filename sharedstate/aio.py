@@ -25,13 +25,16 @@ from .client import own_member
 from .errors import AmbiguousError, ClosedError, SharedStateError, UnreachableError
 from .events import Events
 from .link.aio import AsyncLink
-from .member import MemberEngine, Metrics, bury_flow, reap_overdue
+from .member import MemberEngine, Metrics
 from .objects import fleet
 from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
 from .objects.store import GaugeStore
 from .observer import FLEET_AGE, require_store, timed
+from .outbound.aio import AsyncOutbound
+from .outbound.taking import SlotCore
 from .reading import PageReader
+from .reaping import bury_flow, reap_overdue
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec
@@ -172,7 +175,7 @@ class AsyncObserver(AsyncThrottling):
 
 
 class AsyncState(AsyncObserver):
-    """This process as a member of the fleet; `events`, `metrics` and `audit` as in `sharedstate.State`."""
+    """This process as a member of the fleet; `events`, `outbound`, `metrics` and `audit` as in `sharedstate.State`."""
 
     audit: AsyncAudit
 
@@ -192,15 +195,26 @@ class AsyncState(AsyncObserver):
         self._audits.configured(settings.traffic.series)
         self.audit = AsyncAudit(self._audits, self._run)
         traffic = Traffic(settings.traffic, self._audits)
-        self.events = Events(self._stores.values(), settings.sites, self.metrics, traffic)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, settings.limits, traffic)
         self._engine = MemberEngine(
             self._keys,
             member,
             list(self._stores.values()),
             settings.member_timeout,
             self.metrics,
+            self._wake,
             self._audits.engine,
         )
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
+        )
+        self.outbound = AsyncOutbound(core, link)
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
         self._disturbances = link.disturbances
@@ -238,12 +252,11 @@ class AsyncState(AsyncObserver):
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
-                    await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                    if await self._link.run(self._engine.publish(), min(left, self._engine.turn_limit)):
+                        return
                 except (UnreachableError, AmbiguousError):
                     if left <= self._engine.turn_limit:
                         raise
-                else:
-                    return
         finally:
             self._turn.release()
 

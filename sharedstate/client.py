@@ -22,6 +22,8 @@ from .link.sync import Link
 from .member import MemberEngine, Metrics
 from .objects.store import GaugeStore
 from .observer import Observer, SharedObject, timed
+from .outbound.sync import Outbound
+from .outbound.taking import SlotCore
 from .results import Member
 from .settings import Settings, resolve
 
@@ -42,7 +44,7 @@ class State(Observer):
     """This process as a member of the fleet: counts its own part and reads everybody's.
 
     A background thread publishes and beats; `state.events` and increments only change memory. Attributes: `events`,
-    `metrics` (see `Metrics`), `audit` (see `Audit`), `node`, `cluster`.
+    `outbound` (connections under caps), `metrics` (see `Metrics`), `audit` (see `Audit`), `node`, `cluster`.
     """
 
     audit: Audit
@@ -62,15 +64,26 @@ class State(Observer):
         self._audits.configured(settings.traffic.series)
         self.audit = Audit(self._audits, self._run)
         traffic = Traffic(settings.traffic, self._audits)
-        self.events = Events(self._stores.values(), settings.sites, self.metrics, traffic)
+        self.events = Events(self._stores.values(), settings.sites, self.metrics, settings.limits, traffic)
         self._engine = MemberEngine(
             self._keys,
             member,
             list(self._stores.values()),
             settings.member_timeout,
             self.metrics,
+            self._wake.set,
             self._audits.engine,
         )
+        core = SlotCore(
+            self._keys,
+            self._engine,
+            self.events.targets,
+            link.owner,
+            timeout=settings.throttles.timeout,
+            policy=settings.throttles.policy,
+            breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
+        )
+        self.outbound = Outbound(core, link)
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
         self._disturbances = link.disturbances
@@ -117,12 +130,11 @@ class State(Observer):
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
-                    self._link.run(self._engine.publish(), min(left, self._engine.turn_limit))
+                    if self._link.run(self._engine.publish(), min(left, self._engine.turn_limit)):
+                        return
                 except (UnreachableError, AmbiguousError):
                     if left <= self._engine.turn_limit:
                         raise
-                else:
-                    return
         finally:
             self._turn.release()
 

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 
 from .audit.traffic import NO_TRAFFIC, Traffic
 from .member import Metrics
-from .names import canonical_domain
 from .objects.store import GaugeStore, Item, Ledger
-from .specs import CountBy
+from .outbound.targets import Targets
 
 if TYPE_CHECKING:
-    from .config import Site
+    from .config import Limit, Site
 
 __all__ = ["Events"]
 
-#: Address, domain, host, binding and binding group of an outbound connection, as the MTA named them.
-_Connection = tuple[str, str, str | None, str | None, str | None]
-
-#: Connections whose items are kept ready; beyond it a cache starts anew.
+#: Clients whose items are kept ready; beyond it the cache starts anew.
 _ITEMS_CACHE = 65_536
 
 
@@ -37,25 +33,21 @@ class Events:
         stores: Iterable[GaugeStore],
         sites: Sequence[Site],
         metrics: Metrics,
+        limits: Sequence[Limit] = (),
         traffic: Traffic = NO_TRAFFIC,
     ) -> None:
-        by_class: dict[str, list[GaugeStore]] = {}
+        stores = tuple(stores)
         self._ledger = Ledger()  # one for all, so that an event takes one lock for all it changes
         for store in stores:
             store.ledger = self._ledger
-            by_class.setdefault(store.spec.cls, []).append(store)
-        self._inbound = tuple(by_class.get("inbound_cidr", ()))
-        self._outbound = tuple(by_class.get("outbound_cidr", ()))
-        self._domains = tuple(by_class.get("outbound_domains", ()))
-        self._bindings = tuple(by_class.get("outbound_binding_domains", ()))
+        self._inbound = tuple(store for store in stores if store.spec.cls == "inbound_cidr")
         self._metrics = metrics
         self._clients: dict[str, tuple[Item, ...]] = {}
-        self._connections: dict[_Connection, tuple[Item, ...]] = {}
         self._traffic = traffic
         self._connect_series = traffic.connect
-        self._site_of_domain = {domain: site.name for site in sites for domain in site.domains}
-        self._site_of_mx = {mx: site.name for site in sites for mx in site.mx if not mx.startswith("*.")}
-        self._site_of_suffix = {mx[1:]: site.name for site in sites for mx in site.mx if mx.startswith("*.")}
+        #: Where outbound connections are counted.
+        self.targets = Targets(stores, sites, limits)
+        self._connections = self.targets.ready
 
     def inbound_connect(self, ip: str) -> None:
         """A client connected to this node."""
@@ -88,7 +80,7 @@ class Events:
         """
         connection = (ip, domain, host, binding, binding_group)
         items = self._connections.get(connection)
-        self._add(self._connection(connection) if items is None else items)
+        self._add(self.targets.find(connection) if items is None else items)
 
     def outbound_disconnect(
         self,
@@ -101,7 +93,7 @@ class Events:
         """A connection this node had opened ended; the arguments are those of its connect."""
         connection = (ip, domain, host, binding, binding_group)
         items = self._connections.get(connection)
-        self._take(self._connection(connection) if items is None else items)
+        self._take(self.targets.find(connection) if items is None else items)
 
     def reception(self, ip: str, domain: str | None = None) -> None:
         """A message from a client was accepted, for a recipient domain if the MTA tells it."""
@@ -154,37 +146,3 @@ class Events:
             self._clients = {}
         self._clients[ip] = items
         return items
-
-    def _connection(self, connection: _Connection) -> tuple[Item, ...]:
-        ip, domain, host, binding, group = connection
-        items = [store.item(ip) for store in self._outbound if _in_group(store, group)]
-        items += [
-            store.item(self._counted_under(store, domain, host))
-            for store in self._domains
-            if _in_group(store, group)
-        ]
-        if binding is not None:
-            items += [store.item((binding, domain)) for store in self._bindings if _in_group(store, group)]
-        if len(self._connections) >= _ITEMS_CACHE:
-            self._connections = {}
-        self._connections[connection] = tuple(items)
-        return tuple(items)
-
-    def _counted_under(self, store: GaugeStore, domain: str, host: str | None) -> str:
-        if store.spec.count_by is CountBy.DOMAIN:
-            return domain
-        if store.spec.count_by is CountBy.HOST:
-            return host or domain
-        site = self._site_of_domain.get(canonical_domain(domain))
-        if site is None and host:
-            name = canonical_domain(host)
-            site = self._site_of_mx.get(name)
-            while site is None and "." in name:
-                name = name.partition(".")[2]
-                site = self._site_of_suffix.get("." + name)
-        return site or domain
-
-
-def _in_group(store: GaugeStore, group: str | None) -> bool:
-    wanted = store.spec.binding_group
-    return wanted is None or (group is not None and group.lower() == wanted.lower())

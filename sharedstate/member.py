@@ -18,22 +18,24 @@ import dataclasses
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from .audit.engine import AuditEngine
 from .call import Flow, each, only
 from .clock import awake_clock
-from .errors import ShardMismatchError, SharedStateError
+from .errors import AmbiguousError, ShardMismatchError, SharedStateError
 from .keys import Keys
 from .objects import fleet, gauge
 from .objects.fleet import Fleet
-from .objects.store import GaugeStore, Shard
+from .objects.shard import Shard
+from .objects.store import GaugeStore
+from .objects.takes import TakeBoard
+from .reaping import bury_flow, reap_flow
 from .results import Member
-from .specs import ObjectSpec
 
-__all__ = ["MemberEngine", "Metrics", "reap_flow", "reap_overdue"]
+__all__ = ["MemberEngine", "Metrics"]
 
 T = TypeVar("T")
 
@@ -53,10 +55,16 @@ _THIN = 32
 #: … so each puts the next publish off by this much, seconds.
 _THIN_REST = 0.03
 
+#: Round trips a publish waits for takes of what it has to send, before it leaves that to the next one.
+_TAKE_ROUNDS = 8
+
 #: After a failure the next turn waits this long, doubling up to the second number, seconds.
 BACK_OFF = (0.1, 2.0)
 
 _log = logging.getLogger("sharedstate")
+
+#: A batch under way: whose, where, its sequence, its fields.
+_Batch = tuple[GaugeStore, Shard, int, dict[bytes, int | None]]
 
 
 @dataclass(slots=True)
@@ -87,42 +95,6 @@ def new_incarnation() -> str:
     return secrets.token_hex(16)
 
 
-def reap_flow(keys: Keys, incarnation: str, objects: Iterable[ObjectSpec]) -> Flow[None]:
-    """Fence an incarnation in every shard of every object and take its counts out.
-
-    Costs one pipelined round trip for each 1000 items that a shard holds of it.
-    """
-    left = {(spec.name, shard): b"0" for spec in objects for shard in range(spec.shards)}
-    while left:
-        places = list(left)
-        outcomes = yield [
-            gauge.reap(keys, name, shard, incarnation, left[name, shard]) for name, shard in places
-        ]
-        for place, outcome in zip(places, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            remaining, cursor = outcome
-            if remaining:
-                left[place] = cursor
-            else:
-                del left[place]
-
-
-def bury_flow(keys: Keys, incarnation: str) -> Flow[None]:
-    """Reap an incarnation that is fenced in the fleet, then forget it."""
-    now: Fleet = yield from only(fleet.look(keys))
-    yield from reap_flow(keys, incarnation, now.objects.values())
-    yield from only(fleet.bury(keys, incarnation))
-
-
-def reap_overdue(keys: Keys) -> Flow[int]:
-    """What an observer does about the dead before it shows counts: take out those nobody else has in hand."""
-    found = yield from only(fleet.beat(keys, "", 0))
-    for incarnation in found.reap:
-        yield from bury_flow(keys, incarnation)
-    return len(found.reap)
-
-
 class MemberEngine:
     """One member: its stores and the flows that keep Redis in step with them.
 
@@ -132,7 +104,11 @@ class MemberEngine:
         stores: the objects it owns a part of.
         member_timeout: seconds after which a dead member's counts are out of every view.
         metrics: where to count.
+        wake: called when something is due at once.
         audits: its audit series.
+
+    Attributes:
+        board: what publishing and taking must know about each other.
     """
 
     def __init__(
@@ -142,6 +118,7 @@ class MemberEngine:
         stores: Sequence[GaugeStore],
         member_timeout: float,
         metrics: Metrics,
+        wake: Callable[[], None] = lambda: None,
         audits: AuditEngine | None = None,
     ) -> None:
         self.keys = keys
@@ -169,6 +146,10 @@ class MemberEngine:
         self._published = 0.0
         self._interval = MIN_INTERVAL
         self._thin = 0  # thin script calls of the last publish
+        self._all_out = True  # whether the last publish left nothing behind
+        self.board = TakeBoard()
+        self._wake = wake
+        self._urgent = self._at_once = self._doubted = False
 
     # -- joining and leaving -----------------------------------------------------------------------------------
 
@@ -215,10 +196,12 @@ class MemberEngine:
             )
             yield from only(fleet.bury(self.keys, self._ghosts[0]))
             del self._ghosts[0]
-        for store in self.stores:
-            for shard in store.shards:
-                shard.restart()
-        self._lost = False
+        with self.board.lock:
+            for store in self.stores:
+                for shard in store.shards:
+                    shard.restart()
+            self._lost = False
+        self.board.settled()
 
     def leave(self) -> Flow[None]:
         """Publish what waits for audit series, and take this member and its counts out of the fleet."""
@@ -232,10 +215,39 @@ class MemberEngine:
 
     # -- the regular work --------------------------------------------------------------------------------------
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is no member at the moment, may have been taken for dead, or has former copies to take out."""
+        return self._lost or not self.joined or awake_clock() >= self._beaten + self.live_for
+
+    def urge(self, *, at_once: bool = False) -> None:
+        """Have changes published within MIN_INTERVAL whatever the objects' max_delay, or at once. Any thread."""
+        if at_once:
+            self._at_once = True
+            self._wake()
+        elif not self._urgent:
+            self._urgent = True
+            self._wake()
+
+    def doubt(self, fenced: str | None = None) -> None:
+        """Have the sequences compared at once: an answer does not fit what was acknowledged. Any thread.
+
+        Args:
+            fenced: the incarnation that was refused as dead, if one was.
+        """
+        self._doubted = True
+        if fenced == self.member.incarnation:
+            self._lost = True
+        self.urge(at_once=True)
+
     def due(self) -> float:
         """Seconds until there is something to do without new events; not before a failure's back-off is over."""
+        if self._at_once:
+            return 0.0
         now = awake_clock()
         due = self._beaten + self.beat_every - now
+        if self._urgent:
+            due = min(due, self._published + MIN_INTERVAL - now)
         for store in self.stores:
             if store.pending:
                 wait = store.spec.max_delay
@@ -258,10 +270,13 @@ class MemberEngine:
         self.metrics.last_error = str(error)
         self._pause = min(max(self._pause * 2, BACK_OFF[0]), BACK_OFF[1], self.beat_every)
         self._retry_at = awake_clock() + self._pause
+        self._at_once = False
 
     def tick(self, disturbed: bool) -> Flow[None]:
         """Whatever is due now. `disturbed` tells that acknowledged writes may have been lost since the last tick."""
         now = awake_clock()
+        self._at_once = False
+        disturbed, self._doubted = disturbed or self._doubted, False
         if self._lost or now >= self._beaten + self.beat_every:
             yield from self.beat()
         # Publishing comes first: a primary that is away, asked by verify, must not hold up news for the others.
@@ -309,10 +324,11 @@ class MemberEngine:
         finally:
             flow.close()
 
-    def publish(self) -> Flow[None]:
-        """Publish every change made before the call, counts and audit series; returns when all is acknowledged.
+    def publish(self) -> Flow[bool]:
+        """Publish every change made before the call, counts and audit series; True when all is acknowledged.
 
-        One pipelined round trip for each 1000 changed fields of a shard.
+        One pipelined round trip for each 1000 changed fields of a shard. False when items were being taken all the
+        while: they stay to be published.
 
         Raises:
             LinkError: some shard did not answer; what it did not acknowledge stays to be sent.
@@ -326,6 +342,7 @@ class MemberEngine:
         thin = self._thin + (self.audits.thin if self.audits is not None else 0)
         rest = max(_REST * (time.thread_time() - spent), _THIN_REST * thin, MIN_INTERVAL)
         self._interval = min(rest, MAX_INTERVAL)
+        return self._all_out
 
     def _publish_audits(self) -> Flow[None]:
         if self.audits is not None:
@@ -341,18 +358,21 @@ class MemberEngine:
             yield from self.beat()
         self._published = awake_clock()
         self._thin = 0
+        self._urgent = False
+        self.board.tidy()
         for store in self.stores:
             store.fold()
+        rounds = 0
         while True:
             yield from self._beat_if_due()
-            work = [
-                (store, shard, *shard.batch())
-                for store in self.stores
-                for shard in store.shards
-                if shard.dirty
-            ]
+            work, kept = self._collect()
             if not work:
-                return
+                self._all_out = not kept
+                if not kept or rounds == _TAKE_ROUNDS:
+                    return
+                rounds += 1
+                yield from self._look_at(kept)  # one round trip later those who take now are done
+                continue
             self._thin += sum(len(batch) < _THIN for *_, batch in work)
             try:
                 outcomes = yield [
@@ -368,24 +388,49 @@ class MemberEngine:
                     for store, shard, sequence, batch in work
                 ]
             except BaseException:  # the driver gave up (a cancelled or interrupted flush): fate unknown
-                for _, shard, _, batch in work:
-                    shard.failed(batch)
+                with self.board.lock:
+                    for _, shard, _, batch in work:
+                        shard.failed(batch)
+                self.board.settled()
                 raise
-            failure = self._settle(work, outcomes)
+            with self.board.lock:
+                failure = self._settle(work, outcomes)
+            self.board.settled()
             if self._lost:
                 yield from self.rejoin()
             elif failure is not None:
                 raise failure
 
-    def _settle(
-        self,
-        work: list[tuple[GaugeStore, Shard, int, dict[bytes, int | None]]],
-        outcomes: list[object],
-    ) -> BaseException | None:
+    def _collect(self) -> tuple[list[_Batch], list[tuple[GaugeStore, Shard]]]:
+        """The next batch of each shard, and the shards with changes that have to wait for a take."""
+        work: list[_Batch] = []
+        kept: list[tuple[GaugeStore, Shard]] = []
+        with self.board.lock:
+            for store in self.stores:
+                for shard in store.shards:
+                    if shard.dirty:
+                        sequence, batch = store.batch(shard)
+                        if batch:
+                            work.append((store, shard, sequence, batch))
+                        else:
+                            kept.append((store, shard))
+        return work, kept
+
+    def _look_at(self, places: Iterable[tuple[GaugeStore, Shard]]) -> Flow[None]:
+        for outcome in (
+            yield [
+                gauge.sequence(self.keys, store.spec.name, shard.index, self.member.incarnation)
+                for store, shard in places
+            ]
+        ):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _settle(self, work: list[_Batch], outcomes: list[object]) -> BaseException | None:
         failure: BaseException | None = None
         for (_, shard, sequence, batch), outcome in zip(work, outcomes, strict=True):
             if isinstance(outcome, BaseException):
-                shard.failed(batch)
+                shard.failed(batch, late=isinstance(outcome, AmbiguousError))
                 self.metrics.resent += len(batch)
                 failure = outcome
                 continue
@@ -395,7 +440,7 @@ class MemberEngine:
                 shard.applied(sequence, batch)
                 self.metrics.published += len(batch)
                 continue
-            shard.failed(batch)
+            shard.failed(batch, late=False)
             self.metrics.resent += len(batch)
             if status < 0 or not shard.reconcile(last):
                 self._lost = True
@@ -422,11 +467,13 @@ class MemberEngine:
                 gauge.sequence(self.keys, store.spec.name, shard.index, self.member.incarnation)
                 for store, shard in places
             ]
-            for (_, shard), outcome in zip(places, outcomes, strict=True):
-                if isinstance(outcome, BaseException):
-                    failure = outcome
-                elif outcome < 0 or not shard.reconcile(outcome):
-                    self._lost = True
+            with self.board.lock:
+                for (_, shard), outcome in zip(places, outcomes, strict=True):
+                    if isinstance(outcome, BaseException):
+                        failure = outcome
+                    elif outcome < 0 or not shard.reconcile(outcome):
+                        self._lost = True
+            self.board.settled()
             if self._lost:
                 yield from self.rejoin()
         if failure is not None:

@@ -14,12 +14,12 @@ from .audit.faces import AuditReader
 from .call import Flow, only
 from .errors import InvalidValueError
 from .link.sync import Link
-from .member import bury_flow, reap_overdue
 from .objects import fleet
 from .objects.fields import GaugeKey
 from .objects.fleet import Fleet
 from .objects.store import GaugeStore
 from .reading import PageReader
+from .reaping import bury_flow, reap_overdue
 from .results import FleetInfo, Member, NodeCounts, View
 from .settings import Settings, resolve
 from .specs import ObjectSpec

@@ -41,6 +41,7 @@ CLASS_KINDS = {
     "outbound_cidr": Kind.CIDR_TREE,
     "outbound_domains": Kind.GAUGE_TABLE,
     "outbound_binding_domains": Kind.GAUGE_TABLE,
+    "outbound_scopes": Kind.GAUGE_TABLE,
 }
 
 

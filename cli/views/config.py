@@ -76,6 +76,7 @@ _COUNTED = {
     "outbound_cidr": "open outbound connections by remote address",
     "outbound_domains": "open outbound connections by {by}",
     "outbound_binding_domains": "open outbound connections by binding and domain",
+    "outbound_scopes": "open outbound connections by binding, binding group and as a whole, where a cap needs it",
 }
 _BY = {CountBy.DOMAIN: "domain", CountBy.HOST: "MX host", CountBy.SITE: "site, else by domain"}
 
@@ -109,7 +110,10 @@ def parts_of(configuration: Configuration, *, verbose: bool = False) -> tuple[Pa
         Part(
             "object",
             "Shared objects",
-            tuple(map(_object, configuration.objects, places)),
+            tuple(
+                _object(spec, place, added=spec.name in configuration.added)
+                for spec, place in zip(configuration.objects, places, strict=True)
+            ),
         ),
         Part(
             "site",
@@ -127,7 +131,12 @@ def parts_of(configuration: Configuration, *, verbose: bool = False) -> tuple[Pa
             "Audit series",
             (*map(_replication, filter(_is_metrics, configuration.replications)), *_audits(configuration)),
         ),
-        Part("limit", f"Traffic limits ({_NOT_YET})", tuple(map(_limit, configuration.limits))),
+        Part("cap", "Connection caps", tuple(_limit(one) for one in configuration.limits if one.kind.is_cap)),
+        Part(
+            "limit",
+            f"Traffic limits ({_NOT_YET})",
+            tuple(_limit(one) for one in configuration.limits if one.kind.is_rate),
+        ),
     ]
     if verbose:
         skipped = (
@@ -203,7 +212,7 @@ def config_json(file: str, configuration: Configuration) -> dict[str, Any]:
     return {
         "file": file,
         "files": list(configuration.files),
-        "acted_on": ["cluster", "objects", "sites", "audit"],
+        "acted_on": ["cluster", "objects", "sites", "audit", "caps"],
         "cluster": {
             "cluster_group": configuration.cluster,
             "control_group": configuration.control_group,
@@ -226,6 +235,7 @@ def config_json(file: str, configuration: Configuration) -> dict[str, Any]:
                 "binding_group": spec.binding_group,
                 "count_by": spec.count_by.value,
                 "remember": spec.remember,
+                "added": spec.name in configuration.added,
                 "place": _place(place),
             }
             for spec, place in zip(configuration.objects, configuration.object_places, strict=True)
@@ -311,13 +321,16 @@ def _cluster(configuration: Configuration) -> Iterator[Row]:
     )
 
 
-def _object(spec: ObjectSpec, place: Place) -> Row:
+def _object(spec: ObjectSpec, place: Place, *, added: bool) -> Row:
     words = _COUNTED[spec.cls].format(by=_BY[spec.count_by])
     if spec.binding_group is not None:
         words += f", of binding group {spec.binding_group!r} only"
     if spec.name != spec.cls:
         words += f", class {spec.cls}"
-    return Row(spec.name, f"{spec.kind} of {words}; {_published(spec)}; {_many(spec.shards, 'shard')}", place)
+    words = f"{spec.kind} of {words}; {_published(spec)}; {_many(spec.shards, 'shard')}"
+    if added:
+        words += "; added by itself, because a cap is counted in it"
+    return Row(spec.name, words, place)
 
 
 def _published(entry: ObjectSpec | Cache | Replication) -> str:

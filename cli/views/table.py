@@ -39,6 +39,7 @@ _COUNTED = {
     "outbound_cidr": "outbound, by address",
     "outbound_domains": "outbound, by {by}",
     "outbound_binding_domains": "outbound, by binding and domain",
+    "outbound_scopes": "outbound, by capped scope",
 }
 
 

@@ -13,6 +13,7 @@ from sharedstate.specs import CLASS_KINDS, DEFAULT_SHARDS, MAX_SHARDS, CountBy, 
 from sharedstate.throttle.decision import Mode, Policy
 from sharedstate.throttle.defaults import Defaults
 
+from .counting import counting_objects
 from .draft import Draft, Entry, Section, boolean, fail, integer, number, suggest, text, texts
 from .limits import build_limits
 from .model import (
@@ -59,6 +60,8 @@ def build(draft: Draft) -> Configuration:
     replicates = _Replicates(shards, datasources)
     for section in draft.replicates:
         replicates.add(section)
+    limits = build_limits(draft.limits)
+    added = counting_objects(limits, replicates.objects, shards)
     return Configuration(
         cluster=_name(options.get("cluster_group"), "cluster") or "ec_cluster",
         control_group=_name(options.get("control_group"), "control group") or "ec_console",
@@ -67,15 +70,16 @@ def build(draft: Draft) -> Configuration:
         node=_name(options.get("nodename"), "node"),
         member_timeout=15.0 if timeout is None else number(timeout, 0.1, 3600, "seconds"),
         throttles=_throttles(options),
-        objects=tuple(replicates.objects),
-        object_places=tuple(replicates.object_places),
+        objects=(*replicates.objects, *(spec for spec, _ in added)),
+        object_places=(*replicates.object_places, *(place for _, place in added)),
+        added=tuple(spec.name for spec, _ in added),
         caches=tuple(replicates.caches),
         replications=tuple(replicates.replications.values()),
         datasources=tuple(datasources.values()),
         sites=_sites(draft.sites),
         inbound_audit=_inbound_audit(draft.inbound_audit),
         outbound_audit=_outbound_audit(draft.outbound_audit),
-        limits=build_limits(draft.limits),
+        limits=limits,
         skipped=tuple(draft.skipped),
         files=tuple(draft.files),
     )

@@ -11,7 +11,7 @@ from sharedstate.names import canonical_domain
 from .draft import Entry, fail, integer
 from .model import Limit, LimitKind, Rate, Scope
 
-__all__ = ["build_limits"]
+__all__ = ["build_limits", "is_expression"]
 
 _RATE = re.compile(r"([0-9]{1,9})(?:\s*/\s*([0-9]{1,9}))?\Z")
 _MOST = 10**9
@@ -58,6 +58,8 @@ def build_limits(drafts: Iterable[tuple[Scope, Entry]]) -> tuple[Limit, ...]:
     for written, entry in drafts:
         kind = LimitKind(entry.name)
         scope = Scope(written.binding_group, written.binding, _domain(written.domain), _domain(written.host))
+        for name in (scope.domain, scope.host):
+            _check_pattern(name, entry)
         if scope.kind not in _SCOPES[kind]:
             raise fail(
                 entry.place,
@@ -82,9 +84,24 @@ def _rate(entry: Entry) -> Rate:
     return Rate(count, seconds)
 
 
+def _check_pattern(name: str | None, entry: Entry) -> None:
+    if name is not None and is_expression(name):
+        try:
+            re.compile(name[1:-1])
+        except re.error as error:
+            raise fail(
+                entry.place, f"the scope's name {name} is not a regular expression: {error}."
+            ) from error
+
+
+def is_expression(name: str) -> bool:
+    """Whether a domain or host is given as ``/regular expression/``."""
+    return len(name) > 2 and name.startswith("/") and name.endswith("/")
+
+
 def _domain(written: str | None) -> str | None:
     """Canonical where it is a name; a regular expression as written, any other pattern in lower case."""
-    if written is None or (written.startswith("/") and written.endswith("/")):
+    if written is None or is_expression(written):
         return written
     try:
         return canonical_domain(written)

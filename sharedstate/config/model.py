@@ -182,6 +182,11 @@ class LimitKind(enum.StrEnum):
         """Whether the limit is a `Rate`; otherwise it is a number of connections."""
         return self in (LimitKind.THROTTLE_MESSAGES, LimitKind.THROTTLE_CONNECTIONS)
 
+    @property
+    def is_cap(self) -> bool:
+        """Whether the limit is a number of connections that may be open."""
+        return not self.is_rate
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -272,7 +277,8 @@ class Configuration:
         node: this node's name (``nodename``), or None to find it out.
         member_timeout: seconds without a heartbeat after which a member is dead.
         throttles: what throttles are made with (``throttle_mode``, ``throttle_policy``, ``throttle_timeout``).
-        objects: the member-owned objects, in the order configured.
+        objects: the member-owned objects, in the order configured; then those that were added because a limit is
+            counted in them and nothing replicates them.
         sites: destinations that several domains share.
         datasources: all datasources, replicated or not.
         caches: the replicated caches.
@@ -282,6 +288,7 @@ class Configuration:
         limits: cluster-wide traffic limits; one for each kind and scope.
         skipped: what was read and does not concern shared state.
         files: the files read, in order.
+        added: names of the objects that were added.
     """
 
     cluster: str = "ec_cluster"
@@ -302,6 +309,7 @@ class Configuration:
     skipped: tuple[Skipped, ...] = field(default=(), compare=False)
     files: tuple[str, ...] = field(default=(), compare=False)
     object_places: tuple[Place, ...] = field(default=(), compare=False)
+    added: tuple[str, ...] = field(default=(), compare=False)
 
     def place_of(self, name: str) -> Place | None:
         """Where the object `name` was configured."""

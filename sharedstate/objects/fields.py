@@ -31,6 +31,8 @@ def gauge_field(spec: ObjectSpec, key: GaugeKey) -> bytes:
                 f"binding name {binding!r} is not usable: give 1 to 255 printable characters."
             )
         return f"{binding.lower()}/{canonical_domain(domain)}".encode()
+    if spec.cls == "outbound_scopes":
+        return _scope_field(key)
     if spec.count_by is CountBy.SITE and isinstance(key, str):
         try:
             return canonical_domain(key).encode()
@@ -45,6 +47,15 @@ def _split_binding(key: object) -> tuple[str, str]:
         return binding, domain
     raise InvalidValueError(
         f"{key!r} is not a binding with a domain: give ('binding', 'example.com') or 'binding/domain'."
+    )
+
+
+def _scope_field(key: object) -> bytes:
+    if isinstance(key, str) and key.isprintable() and 0 < len(key) <= 1024:
+        return key.lower().encode()
+    raise InvalidValueError(
+        f"{str(key)[:60]!r} is not a scope: give 'all', 'binding/NAME', 'binding_group/NAME', "
+        "'binding_group/NAME/domain/DOMAIN' or 'binding/NAME/host/MX'."
     )
 
 

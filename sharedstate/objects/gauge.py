@@ -10,7 +10,7 @@ from sharedstate.call import Call, command, run_script
 from sharedstate.keys import Keys
 from sharedstate.scripts import load_script
 
-__all__ = ["PUBLISH_LIMIT", "count", "page", "publish", "reap", "registry", "sequence"]
+__all__ = ["PUBLISH_LIMIT", "count", "page", "publish", "reap", "registry", "sequence", "take"]
 
 #: Items one publish may carry: bounds the time the server is busy with it to a few milliseconds.
 PUBLISH_LIMIT = 1000
@@ -38,6 +38,31 @@ def publish(
         args,
         decode=_pair,
         resend=True,
+    )
+
+
+def take(
+    keys: Keys,
+    name: str,
+    shard: int,
+    incarnation: str,
+    believed: int,
+    item: bytes,
+    n: int,
+    cap: int,
+    held: int = 0,
+) -> Call[tuple[int, int, int, int]]:
+    """Count n more of an item if the fleet's sum of it stays within `cap`; of `held`, what is unpublished counts too.
+
+    Answers (1 taken | 0 full | 2 gap | -1 fenced, sum now, last sequence, own count now). One round trip.
+    """
+    # Twice is two slots: after a lost answer the next publish says what the member has.
+    return run_script(
+        load_script("gauge_take"),
+        (keys.registry(name, shard), keys.sums(name, shard), keys.copy(name, shard, incarnation)),
+        (incarnation, believed, item, n, cap, held),
+        decode=_four,
+        resend=False,
     )
 
 
@@ -83,6 +108,11 @@ def page(key: str, cursor: bytes = b"0") -> Call[tuple[bytes, dict[bytes, int]]]
 
 def _pair(reply: list[Any]) -> tuple[Any, Any]:
     return reply[0], reply[1]
+
+
+def _four(reply: list[int]) -> tuple[int, int, int, int]:
+    status, total, last, own = reply
+    return status, total, last, own
 
 
 def _sum(reply: list[bytes | None]) -> int:

@@ -1,4 +1,4 @@
-"""A member's own truth about one object: its counts, what of them is published, and what must be sent again.
+"""A member's own truth about one object: its counts, and what of them waits to be published.
 
 Events change the counts of `Item`s in memory only, under one short lock. A publisher takes the changed items, folds
 them into the shards (adding up the blocks of cidr trees), and sends each shard's changed fields as absolute values
@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from itertools import islice
 
 from sharedstate import cidr
 from sharedstate.closing import ClosedLock
 from sharedstate.errors import CountBelowZeroError, InvalidValueError
 from sharedstate.names import field_text
-from sharedstate.objects.fields import GaugeKey, gauge_field
-from sharedstate.objects.gauge import PUBLISH_LIMIT
+from sharedstate.objects.fields import GaugeKey, gauge_field, shard_of_field
+from sharedstate.objects.shard import Shard
+from sharedstate.objects.takes import ShardTakes
 from sharedstate.specs import Kind, ObjectSpec
 
-__all__ = ["GaugeStore", "Item", "Ledger", "Shard"]
+__all__ = ["GaugeStore", "Item", "Ledger"]
 
 #: Texts whose items are kept ready; beyond it the cache starts anew.
 _ITEM_CACHE = 65_536
@@ -33,110 +33,6 @@ _FOLD = 32_000
 _TRIM_AT = 65_536
 #: A count may change by less than this at a time: what a server's script can add exactly.
 _STEPS = 1 << 53
-#: Fields of acknowledged batches a shard keeps, to send again what a failover forgot.
-_LOG_FIELDS = 20_000
-
-
-class Shard:
-    """What one member has to say in one shard: absolute values, and how far the server is known to have them."""
-
-    __slots__ = ("_below", "_log", "_logged", "acknowledged", "dirty", "index", "sent", "values")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.values: dict[bytes, int] = {}
-        self._below: dict[bytes, int] = {}  # block -> remembered addresses in it
-        # Changed fields; True for one that this incarnation never sent, which may be forgotten without a word.
-        self.dirty: dict[bytes, bool] = {}
-        self.acknowledged = 0
-        self.sent = 0
-        self._log: deque[tuple[int, tuple[bytes, ...]]] = deque()
-        self._logged = 0
-
-    def fold(self, field: bytes, count: int | None) -> tuple[int, int]:
-        """Take over an item's count (None: forgotten); returns by how much the count and the items grew."""
-        old = self.values.get(field)
-        if count is None:
-            if old is None:
-                return 0, 0
-            self._drop(field)
-        else:
-            self.values[field] = count
-            if field not in self.dirty:
-                self.dirty[field] = old is None
-        return (count or 0) - (old or 0), (count is not None) - (old is not None)
-
-    def add(self, block: bytes, change: int, known: int) -> None:
-        """Add the change of addresses to a block they are in; `known` is by how many more of them are remembered."""
-        if known:
-            below = self._below.get(block, 0) + known
-            if not below:
-                del self._below[block]
-                self._drop(block)
-                return
-            self._below[block] = below
-        old = self.values.get(block)
-        self.values[block] = (old or 0) + change
-        if block not in self.dirty:
-            self.dirty[block] = old is None
-
-    def _drop(self, field: bytes) -> None:
-        del self.values[field]
-        if self.dirty.get(field):
-            del self.dirty[field]  # the server has never heard of it
-        else:
-            self.dirty[field] = False
-
-    def batch(self) -> tuple[int, dict[bytes, int | None]]:
-        """Next changed fields to send (they stay changed until acknowledged) under a new sequence."""
-        self.sent += 1
-        if len(self.dirty) <= PUBLISH_LIMIT:
-            fields = list(self.dirty)
-            self.dirty = {}
-        else:
-            fields = list(islice(self.dirty, PUBLISH_LIMIT))
-            for field in fields:
-                del self.dirty[field]
-        return self.sent, dict(zip(fields, map(self.values.get, fields), strict=True))
-
-    def applied(self, sequence: int, batch: dict[bytes, int | None]) -> None:
-        """The server has this batch."""
-        self.acknowledged = sequence
-        self._log.append((sequence, tuple(batch)))
-        self._logged += len(batch)
-        while self._logged > _LOG_FIELDS and len(self._log) > 1:
-            self._logged -= len(self._log.popleft()[1])
-
-    def failed(self, batch: dict[bytes, int | None]) -> None:
-        """It is not known whether the server has this batch: its fields go again, in the next."""
-        self.dirty.update(dict.fromkeys(batch, False))
-
-    def reconcile(self, last: int) -> bool:
-        """The server's last applied sequence is `last`. Returns False when what it forgot is not known any more."""
-        if last > self.acknowledged:  # applied, the answer was lost; its fields were marked by failed()
-            self.acknowledged = last
-            return last <= self.sent
-        if last == self.acknowledged:
-            return True
-        if not last or not self._log or self._log[0][0] > last + 1:
-            # Sequences of batches that failed are missing from the log; only the first entry tells how far it reaches.
-            return False
-        for sequence, fields in self._log:
-            if sequence > last:
-                self.dirty.update(dict.fromkeys(fields, False))
-        self.acknowledged = last
-        return True
-
-    def clear(self) -> None:
-        """Begin again with no values; what the server may have of them is taken back unless it is folded anew."""
-        self.dirty.update(dict.fromkeys(self.values, False))
-        self.values, self._below = {}, {}
-
-    def restart(self) -> None:
-        """A new incarnation begins: the server has nothing, everything is to be sent."""
-        self.acknowledged = self.sent = self._logged = 0
-        self._log.clear()
-        self.dirty = dict.fromkeys(self.values, True)
 
 
 class Ledger:
@@ -194,6 +90,7 @@ class GaugeStore:
         # Not a dict: taking the oldest out of one scans over all that were taken out before.
         self._zeros: OrderedDict[bytes, Item] = OrderedDict()
         self._changed: list[Item] = []
+        self._touched: set[bytes] = set()
         self._trim_at = _TRIM_AT
         self._torn = False
         self._ready: dict[GaugeKey, Item] = {}
@@ -250,6 +147,52 @@ class GaugeStore:
             if not (item.changed and self.room):
                 self.note(item)
 
+    def increment_within(self, key: GaugeKey, n: int, most: int) -> bool:
+        """Add n to an item if this member's own count then is at most `most`; returns whether it did. No I/O.
+
+        Raises:
+            InvalidValueError, ClosedError: as for increment.
+        """
+        item = self._ready.get(key) or self.item(key)
+        with self.ledger.lock:
+            item = self.held(item)
+            if item.count + n > most:
+                return False
+            item = self.recall(item)
+            item.count += n
+            self.room -= 1
+            self.note(item)
+        return True
+
+    def touch(self, key: GaugeKey) -> None:
+        """Have an item published as it is: what the server has of it is not certain."""
+        field = self.field(key)
+        with self.ledger.lock:
+            self._touched.add(field)
+            self.room -= 1
+            if len(self._touched) == 1 or not self.room:
+                self._wake()
+
+    def own(self, key: GaugeKey) -> int:
+        """This member's own count of an item at this moment. No I/O.
+
+        Raises:
+            InvalidValueError, ClosedError: as for increment.
+        """
+        item = self._ready.get(key) or self.item(key)
+        with self.ledger.lock:
+            return self.held(item).count
+
+    def field(self, key: GaugeKey) -> bytes:
+        """Field of an item; raises what increment would raise for this key."""
+        return (self._ready.get(key) or self.item(key)).field
+
+    def guard(self) -> None:
+        """From now on slots are taken of this object's items: let publishes and takes know of each other."""
+        for shard in self.shards:
+            if shard.takes is None:
+                shard.takes = ShardTakes()
+
     def item(self, key: GaugeKey) -> Item:
         """The item of a key, which need not be known yet. Raises what increment would raise for this key."""
         field = gauge_field(self.spec, key)
@@ -293,6 +236,9 @@ class GaugeStore:
         with self.ledger.lock:
             changed, self._changed, self.room = self._changed, [], self.spec.max_pending
             self._trim_at = _TRIM_AT
+            touched = tuple(self._touched)
+        if touched:
+            self._fold_touched(touched)
         counts: list[tuple[bytes, int | None]] = []
         for first in range(0, len(changed), _SLICE):
             with self.ledger.lock:
@@ -315,6 +261,30 @@ class GaugeStore:
                 counts = []
         self._fold(counts)
         self._torn = False
+
+    def batch(self, shard: Shard) -> tuple[int, dict[bytes, int | None]]:
+        """Next batch of one of the shards; of an object whose slots are taken, with the counts as they are now."""
+        return shard.batch(None if shard.takes is None else self._told)
+
+    def _told(self, fields: list[bytes]) -> list[tuple[bytes, int | None]]:
+        """The counts of items as they are now, which the shards know from now on."""
+        counts: list[tuple[bytes, int | None]] = []
+        with self.ledger.lock:
+            for field in fields:
+                item = self._items.get(field)
+                if item is None:
+                    counts.append((field, None))
+                else:
+                    item.folded = True
+                    counts.append((field, item.count))
+        return counts
+
+    def _fold_touched(self, touched: tuple[bytes, ...]) -> None:
+        """Have these sent, also what was never counted here: the server may have it all the same."""
+        for field in touched:
+            self.shards[shard_of_field(self.spec, field)].dirty[field] = False
+        with self.ledger.lock:  # only now: an interrupted fold begins with them again
+            self._touched.difference_update(touched)
 
     def _start_over(self) -> None:
         for shard in self.shards:

@@ -54,10 +54,12 @@ Cluster:
   throttles       strict; without Redis for 0.05 s, this process's share of the rate decides
 
 Shared objects:
-  inbound_cidr         cidrtree of open inbound connections by client address; \
+  inbound_cidr              cidrtree of open inbound connections by client address; \
 published after 0.5 s or 1 change; 1 shard  [sample.conf:7:3]
-  outbound_domains_tx  gauge table of open outbound connections by MX host, of binding group 'tx' only, \
+  outbound_domains_tx       gauge table of open outbound connections by MX host, of binding group 'tx' only, \
 class outbound_domains; published after 1 s or 100 changes; 16 shards  [sample.conf:8:3]
+  outbound_binding_domains  gauge table of open outbound connections by binding and domain; \
+published after 1 s or 100 changes; 16 shards; added by itself, because a cap is counted in it  [sample.conf:21:3]
 
 Sites:
   outlook  domains outlook.com; MX hosts *.protection.outlook.com  [sample.conf:13:1]
@@ -73,12 +75,13 @@ published after 1 s or 100 changes  [sample.conf:10:3]
   inbound_audit   6 windows of 300 s, 1 window of 60 s  [sample.conf:16:1]
   outbound_audit  no monitors; domains with more than 100 messages  [sample.conf:17:1]
 
-Traffic limits (read, but this version does not act on it):
-  global                           at most 1 message in 1 s sent \
-(cluster_outbound_throttle_messages)  [sample.conf:18:1]
+Connection caps:
   binding "b" :: domain "aol.com"  unlimited (cluster_max_outbound_connections)  [sample.conf:20:3]
   binding "b" :: domain "aol.com"  at most 2,000 connections open in the scope as a whole \
 (cluster_scope_max_outbound_connections)  [sample.conf:21:3]
+
+Traffic limits (read, but this version does not act on it):
+  global  at most 1 message in 1 s sent (cluster_outbound_throttle_messages)  [sample.conf:18:1]
 
 Skipped 2 stanzas and 1 option that do not concern shared state (--verbose lists them).
 """
@@ -142,7 +145,7 @@ def test_json() -> None:
     found = json.loads(output)
 
     assert status == 0
-    assert found["acted_on"] == ["cluster", "objects", "sites", "audit"]
+    assert found["acted_on"] == ["cluster", "objects", "sites", "audit", "caps"]
     assert found["cluster"]["redis_url"] == (
         "redis://relay:***@h1:7000,h2:7000/0?sentinel_password=***&timeout=3"
     )
@@ -156,6 +159,7 @@ def test_json() -> None:
         "binding_group": None,
         "count_by": "domain",
         "remember": 10000,
+        "added": False,
         "place": {"file": "sample.conf", "line": 7, "column": 3},
     }
     assert found["datasources"][0]["drivers"] == ["odbc"]
@@ -189,9 +193,10 @@ def test_csv() -> None:
     assert [record["name"] for record in records if record["part"] == "object"] == [
         "inbound_cidr",
         "outbound_domains_tx",
+        "outbound_binding_domains",
     ]
-    assert records[-1] == {
-        "part": "limit",
+    assert [record for record in records if record["part"] == "cap"][-1] == {
+        "part": "cap",
         "name": 'binding "b" :: domain "aol.com"',
         "meaning": (
             "at most 2,000 connections open in the scope as a whole (cluster_scope_max_outbound_connections)"

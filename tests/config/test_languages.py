@@ -25,7 +25,8 @@ from sharedstate.config import (
     load,
     loads,
 )
-from sharedstate.specs import CLASS_KINDS, CountBy, ObjectSpec
+from sharedstate.config.counting import counting_objects
+from sharedstate.specs import CLASS_KINDS, DEFAULT_SHARDS, CountBy, ObjectSpec
 
 from . import writers
 
@@ -124,6 +125,9 @@ def configurations(draw: Any) -> Configuration:
         Site(f"site{number}", (domain,), (f"*.{domain}", domain) if draw(st.booleans()) else ())
         for number, domain in enumerate(site_domains)
     ]
+    shared = draw(st.lists(objects(), max_size=5, unique_by=lambda spec: spec.name))
+    bounds = draw(st.lists(limits(), max_size=6, unique_by=lambda limit: (limit.kind, limit.scope)))
+    shared += [spec for spec, _ in counting_objects(bounds, shared, DEFAULT_SHARDS)]
     return Configuration(
         cluster=draw(NAMES),
         control_group=draw(NAMES),
@@ -131,7 +135,7 @@ def configurations(draw: Any) -> Configuration:
         url=draw(st.none() | st.just("redis://u:p%40ss@h1:7000,h2:7001/0?timeout=3#x")),
         node=draw(st.none() | NAMES),
         member_timeout=draw(st.floats(0.1, 3600).map(lambda timeout: round(timeout, 3))),
-        objects=tuple(draw(st.lists(objects(), max_size=5, unique_by=lambda spec: spec.name))),
+        objects=tuple(shared),
         sites=tuple(sites),
         datasources=tuple(sources),
         caches=tuple(caches),
@@ -150,7 +154,7 @@ def configurations(draw: Any) -> Configuration:
                 st.integers(0, 10**9),
             )
         ),
-        limits=tuple(draw(st.lists(limits(), max_size=6, unique_by=lambda limit: (limit.kind, limit.scope)))),
+        limits=tuple(bounds),
     )
 
 
@@ -173,6 +177,8 @@ def test_the_examples_say_the_same() -> None:
         "outbound_domains",
         "outbound_binding_domains",
         "outbound_cidr_bulk",
+        "outbound_by_domain",
+        "outbound_scopes",
     ]
 
 

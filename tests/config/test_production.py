@@ -47,6 +47,8 @@ V3 = Configuration(
         ObjectSpec(name="outbound_cidr", cls="outbound_cidr", max_delay=0.25, max_pending=500),
         ObjectSpec(name="outbound_domains", cls="outbound_domains"),
         ObjectSpec(name="outbound_binding_domains", cls="outbound_binding_domains"),
+        ObjectSpec(name="outbound_scopes", cls="outbound_scopes"),
+        ObjectSpec(name="outbound_hosts", cls="outbound_domains", count_by=CountBy.HOST),
     ),
     datasources=(SESSIONS, BLOCKLIST),
     caches=(Cache("sessions", SESSIONS),),
@@ -114,6 +116,9 @@ V4 = Configuration(
             remember=500,
         ),
         ObjectSpec(name="outbound_binding_domains", cls="outbound_binding_domains", shards=8),
+        # Replicated is only what counts by site, or for one binding group.
+        ObjectSpec(name="outbound_by_domain", cls="outbound_domains", shards=8),
+        ObjectSpec(name="outbound_scopes", cls="outbound_scopes", shards=8),
     ),
     sites=(
         Site(
@@ -203,7 +208,7 @@ def test_a_file_of_20000_lines() -> None:
 
     found = loads(text)
 
-    assert len(found.objects) == 1
+    assert [spec.name for spec in found.objects] == ["inbound_cidr", "outbound_domains"]
     assert len(found.limits) == 2300
 
 

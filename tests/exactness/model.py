@@ -45,6 +45,21 @@ class ModelShard:
         self.registry[incarnation] = sequence
         return [1, sequence]
 
+    def take(self, incarnation: str, believed: int, item: bytes, n: int, cap: int, known: int) -> list[int]:
+        last = self.registry.get(incarnation, 0)
+        if last < 0:
+            return [-1, 0, 0, 0]
+        total = self.sums.get(item, 0)
+        held = self.copies.get(incarnation, {}).get(item, 0)
+        if last != believed:
+            return [2, total, last, held]
+        if total + max(known - held, 0) + n > cap:
+            return [0, total, last, held]
+        self.registry.setdefault(incarnation, 0)
+        self.copies.setdefault(incarnation, {})[item] = held + n
+        self.sums[item] = total + n
+        return [1, total + n, last, held + n]
+
     def reap(self, incarnation: str) -> list[Any]:
         if self.registry.get(incarnation, 0) >= 0:
             self.registry[incarnation] = -1
@@ -148,6 +163,9 @@ class ModelServer:
     def _gauge_publish(self, keys: list[str], args: Any) -> list[int]:
         values = {args[i]: None if args[i + 1] == "" else args[i + 1] for i in range(3, len(args), 2)}
         return self.shard(keys[0]).publish(args[0], args[1], args[2], values)
+
+    def _gauge_take(self, keys: list[str], args: Any) -> list[int]:
+        return self.shard(keys[0]).take(*args)
 
     def _gauge_reap(self, keys: list[str], args: Any) -> list[Any]:
         return self.shard(keys[0]).reap(args[0])

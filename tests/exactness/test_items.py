@@ -16,7 +16,8 @@ from sharedstate.errors import InvalidValueError
 from sharedstate.events import Events
 from sharedstate.member import Metrics
 from sharedstate.objects import store as store_module
-from sharedstate.objects.store import GaugeStore, Shard
+from sharedstate.objects.shard import Shard
+from sharedstate.objects.store import GaugeStore
 from sharedstate.specs import CountBy, ObjectSpec
 
 from .harness import expected_fields
@@ -138,6 +139,40 @@ def test_what_was_sent_with_unknown_fate_is_taken_back() -> None:
     shard.restart()
     shard.fold(b"a", None)
     assert not shard.dirty, "the new incarnation never sent it"
+
+
+def test_an_item_that_slots_are_taken_of_is_told_anew_by_a_new_incarnation_even_if_forgotten() -> None:
+    """Takes of it wait until the server was told."""
+    store = GaugeStore(ObjectSpec(name="d", cls="outbound_domains", shards=1, remember=0), lambda: None)
+    store.guard()
+    store.increment("a.example")
+    store.fold()
+    shard = store.shards[0]
+    shard.applied(*store.batch(shard))
+    shard.restart()
+    store.decrement("a.example")
+    store.fold()
+    sequence, batch = store.batch(shard)
+    assert batch == {b"a.example": None}
+    shard.applied(sequence, batch)
+    assert shard.takes is not None
+    assert not shard.takes.forgotten
+
+
+def test_a_batch_has_the_counts_as_they_are_and_a_later_fold_knows_it() -> None:
+    """What a batch brought before any fold is taken back when its item is forgotten."""
+    store = GaugeStore(ObjectSpec(name="d", cls="outbound_domains", shards=1, remember=0), lambda: None)
+    store.guard()
+    store.touch("a.example")
+    store.fold()
+    store.increment("a.example", 2)
+    shard = store.shards[0]
+    assert store.batch(shard) == (1, {b"a.example": 2})
+    shard.applied(1, {b"a.example": 2})
+    store.decrement("a.example", 2)
+    store._trim()
+    store.fold()
+    assert store.batch(shard) == (2, {b"a.example": None})
 
 
 @pytest.mark.parametrize("after", range(0, 60, 7))

@@ -48,6 +48,7 @@ CALLS: list[Call[Any]] = [
     fleet.bury(KEYS, "i"),
     fleet.look(KEYS),
     gauge.publish(KEYS, "o", 0, "i", 0, 1, {b"f": 1, b"g": None}),
+    gauge.take(KEYS, "o", 0, "i", 0, b"f", 1, 5, 0),
     gauge.reap(KEYS, "o", 0, "i"),
     throttle.define(KEYS, "t", RATE),
     throttle.lease(BUCKET, RATE.wire, "w", b"", 1, 0, 0, 0, 0, 0, 1, 1, 0.95, 1000),
