@@ -35,7 +35,7 @@ lint: $(VENV)/.has-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.has-test
+bench: $(VENV)/.has-bench
 	@failed=0; for benchmark in $(BENCHMARKS); do \
 	    echo "== $$benchmark"; $(BIN)/python $$benchmark || failed=1; \
 	done; exit $$failed

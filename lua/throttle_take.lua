@@ -28,11 +28,11 @@ local now = server_us()
 local field = 'k' .. ARGV[2]
 local bucket = throttle_open(ARGV[1], now, field)
 local cost = bucket.cost
-local taken = tonumber(string.match(bucket.record or '0', '^%d+'))
-local known, owed, wanted, how = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local taken = string.match(bucket.record or '0', '^%d+') + 0
+local known, owed, wanted, how = ARGV[4] + 0, ARGV[6] + 0, ARGV[7] + 0, ARGV[8] + 0
 -- A refusal needs no write, but for a sign of it once a second, and when the clock stepped back: then tokens come back
 -- from here on.
-local told = tonumber(string.match(bucket.record or '0', '%d+$'))
+local told = string.match(bucket.record or '0', '%d+$') + 0
 local changed = bucket.stepped or (ARGV[5] ~= '0' and told < now / 1000000 - 1)
 local floor = math.min(bucket.tokens, -bucket.capacity)
 if ARGV[3] == bucket.born and known > taken then

@@ -13,23 +13,23 @@ local function throttle_open(offered, now, record)
   local stored = redis.call('HMGET', KEYS[1], 's', 't', 'u', 'o', 'e', 'b', 'w', 'a', record)
   local spec = stored[1] or offered
   local refill, cost, tick, burst = string.match(spec, '^(%d+) (%d+) (%d+) (%d+) ')
-  local bucket = {
-    spec = spec, refill = tonumber(refill), cost = tonumber(cost), tick = tonumber(tick), burst = tonumber(burst),
-    record = stored[9], fresh = not stored[1], writes = {}, over = {},
-  }
-  bucket.capacity = bucket.burst * bucket.cost
-  local at = math.floor(now / bucket.tick)
-  if bucket.fresh then
-    bucket.tokens, bucket.since, bucket.out, bucket.ends = bucket.capacity, at, 0, 0
-    bucket.born, bucket.was, bucket.waits = string.format('%.0f', now), 0, 0
-    bucket.promised, bucket.due = 0, 0
-    return bucket
+  refill, cost, tick, burst = refill + 0, cost + 0, tick + 0, burst + 0
+  local capacity, at = burst * cost, math.floor(now / tick)
+  -- One constructor with every field: a table that grows field by field is laid out anew at each doubling.
+  if not stored[1] then
+    return {
+      spec = spec, refill = refill, cost = cost, tick = tick, burst = burst, capacity = capacity, tokens = capacity,
+      since = at, out = 0, ends = 0, waits = 0, promised = 0, due = 0, born = string.format('%.0f', now), was = 0,
+      fresh = true, record = stored[9], writes = {}, over = {},
+    }
   end
-  bucket.tokens, bucket.since = tonumber(stored[2]), tonumber(stored[3])
-  bucket.out, bucket.ends, bucket.born = tonumber(stored[4]), tonumber(stored[5]), stored[6]
-  bucket.waits = tonumber(stored[7])
-  bucket.was = bucket.since * bucket.tick
-  bucket.stepped = at < bucket.since
+  local since, out, ends, waits = stored[3] + 0, stored[4] + 0, stored[5] + 0, stored[7] + 0
+  local bucket = {
+    spec = spec, refill = refill, cost = cost, tick = tick, burst = burst, capacity = capacity, tokens = stored[2] + 0,
+    since = since, out = out, ends = ends, waits = waits, promised = 0, due = 0, born = stored[6], was = since * tick,
+    fresh = false, record = stored[9], writes = {}, over = {}, stepped = at < since, out_was = out, ends_was = ends,
+    waits_was = waits,
+  }
   if bucket.ends > 0 and bucket.ends <= now then
     -- Leases that are over count as spent, each from its own end on; what was put by for strict checks goes back.
     local all, over = redis.call('HGETALL', KEYS[1]), {}
@@ -64,7 +64,6 @@ local function throttle_open(offered, now, record)
   end
   throttle_refill(bucket, at)
   -- Promises (takes ahead of time) not yet due: no more than were made, and no more than the debt.
-  bucket.promised, bucket.due = 0, 0
   if bucket.tokens < 0 and stored[8] then
     local count, due = string.match(stored[8], '^(%d+) (%d+)$')
     if now < tonumber(due) then

@@ -1,17 +1,22 @@
 -- Write a bucket back, with one record changed. Once an hour, and when it is new, its time to live is set anew: until it is
 -- full whatever happens, and a day more, for its spec and counts; and records that nobody used for a day are dropped.
 local function throttle_save(bucket, now, record, text)
-  local writes = bucket.writes
+  local writes, text_of = bucket.writes, string.format
+  local size = #writes
   if record then
-    writes[#writes + 1] = record
-    writes[#writes + 1] = text
+    writes[size + 1], writes[size + 2] = record, text
+    size = size + 2
+  end
+  -- Strict checks alone leave these three as they are, and are spared the writing.
+  if bucket.out ~= bucket.out_was or bucket.ends ~= bucket.ends_was or bucket.waits ~= bucket.waits_was then
+    writes[size + 1], writes[size + 2] = 'o', text_of('%.0f', bucket.out)
+    writes[size + 3], writes[size + 4] = 'e', text_of('%.0f', bucket.ends)
+    writes[size + 5], writes[size + 6] = 'w', text_of('%.0f', bucket.waits)
   end
   if bucket.fresh then
     redis.call('HSET', KEYS[1], 's', bucket.spec, 'b', bucket.born)
   end
-  redis.call('HSET', KEYS[1], 't', string.format('%.0f', bucket.tokens), 'u', string.format('%.0f', bucket.since),
-    'o', string.format('%.0f', bucket.out), 'e', string.format('%.0f', bucket.ends),
-    'w', string.format('%.0f', bucket.waits), unpack(writes))
+  redis.call('HSET', KEYS[1], 't', text_of('%.0f', bucket.tokens), 'u', text_of('%.0f', bucket.since), unpack(writes))
   if bucket.fresh or math.floor(bucket.was / 3600000000) ~= math.floor(now / 3600000000) then
     local day_ago = now / 1000000 - 90000
     local all, kept = redis.call('HGETALL', KEYS[1]), false

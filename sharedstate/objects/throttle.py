@@ -202,12 +202,17 @@ def lease(
     )
 
 
-def define(keys: Keys, name: str, spec: ThrottleSpec) -> Call[tuple[bool, ThrottleSpec]]:
-    """Make a bucket unless it is there; answers whether it was made, and the spec in force. One round trip."""
+def define(
+    keys: Keys, name: str, spec: ThrottleSpec, *, configured: bool = False
+) -> Call[tuple[bool, ThrottleSpec]]:
+    """Make a bucket unless it is there; answers whether that changed anything, and the spec in force. One round trip.
+
+    A `configured` spec replaces another one that was not set by hand.
+    """
     return run_script(
         load_script("throttle_define"),
         (keys.bucket(name),),
-        (spec.wire,),
+        (spec.wire, int(configured)),
         decode=lambda reply: (reply[0] == 1, stored_spec(reply[2])),
         resend=True,
     )

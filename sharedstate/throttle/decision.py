@@ -9,13 +9,14 @@ __all__ = ["DecidedBy", "Decision", "Mode", "Policy"]
 
 
 class DecidedBy(enum.StrEnum):
-    """Who made a decision."""
+    """Who made a decision; ``unlimited`` when there was nothing to decide."""
 
     REDIS = "redis"
     LEASE = "lease"
     LOCAL = "local"
     OPEN = "open"
     CLOSED = "closed"
+    UNLIMITED = "unlimited"
 
 
 class Policy(enum.StrEnum):

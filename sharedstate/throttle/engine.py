@@ -18,7 +18,7 @@ from sharedstate.objects import throttle as calls
 from .bucket import Bucket, Tally
 from .decision import DecidedBy, Decision, Mode, Policy
 from .defaults import Defaults
-from .lease import TURN, LeasedBucket
+from .lease import AHEAD, LEASE_TIME, TURN, LeasedBucket
 from .spec import ThrottleSpec, check_throttle_name, parse_spec
 
 E = TypeVar("E", Mode, Policy)
@@ -182,8 +182,9 @@ class ThrottleEngine:
                     wanted[bucket] = None
             # Many throttles in use take longer turns, so that the requests of one process stay within bounds.
             turn = max(TURN, busy / _REQUESTS)
-            for bucket in self.leased.values():
-                bucket.turn = turn
+            ahead = min(max(AHEAD, busy / _REQUESTS), LEASE_TIME * 0.9)
+            for bucket in list(self.leased.values()):
+                bucket.turn, bucket.ahead = turn, ahead
         return [claim for bucket in wanted if (claim := self.claim(bucket))]
 
     def leave(self) -> list[Claim]:

@@ -53,7 +53,7 @@ class Throttling:
         Creating a throttle that the fleet has changes nothing: `Throttle.spec` tells the spec in force.
 
         Args:
-            name: 1 to 255 printable characters without blanks, such as ``tenant:7``.
+            name: 1 to 1024 printable characters without blanks, such as ``tenant:7``.
             spec: ``30``, ``30/1``, ``1/60``, ``1,000/hr``, ``20/30min``, ``60/min,max_burst=1``; None takes what
                 is in force.
             mode: ``strict`` asks Redis once for each check, ``leased`` fetches many tokens at a time; the

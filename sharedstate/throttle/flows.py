@@ -16,7 +16,7 @@ from sharedstate.objects import throttle as calls
 from sharedstate.objects.throttle import Grant, How
 
 from .bucket import Bucket
-from .decision import DecidedBy, Decision
+from .decision import Decision
 from .engine import Claim, ThrottleEngine, tightest
 from .lease import LeasedBucket
 from .spec import check_cost
@@ -108,8 +108,8 @@ class ThrottleFlows:
     def inc(self, bucket: Bucket, n: int) -> Steps[Decision]:
         """Count what has happened already."""
         check_cost(n, bucket.spec, bucket.name)
-        spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) else None
-        if spent is not None:
+        spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) and bucket.holds(n) else None
+        if spent:
             return spent
         call, owed = bucket.ask(n, How.FORCE)
         taken = yield from self._ask(call, time.monotonic() + bucket.timeout)
@@ -129,8 +129,8 @@ class ThrottleFlows:
     def tarpit(self, bucket: Bucket, max_wait: float, cost: int) -> Steps[Decision]:
         """Take tokens and wait for them."""
         check_cost(cost, bucket.spec, bucket.name)
-        spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) else None
-        if spent is not None:
+        spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) and bucket.holds(cost) else None
+        if spent:
             return spent
         until = time.monotonic() + bucket.timeout
         decision, wait = yield from self._strictly(bucket, cost, until, How.AHEAD, max(max_wait, 0.0))
@@ -138,10 +138,14 @@ class ThrottleFlows:
             yield Pause(wait)
         return decision
 
-    def define(self, bucket: Bucket) -> Steps[None]:
-        """Make the bucket unless the fleet has it, learn the spec in force, and put the name on the list."""
+    def define(self, bucket: Bucket, *, configured: bool = False) -> Steps[None]:
+        """Make the bucket unless the fleet has it, learn the spec in force, and put the name on the list.
+
+        A `configured` spec replaces the fleet's, unless that was set by hand.
+        """
         until = time.monotonic() + bucket.timeout
-        defined = yield from self._ask(calls.define(self.engine.keys, bucket.name, bucket.offered), until)
+        call = calls.define(self.engine.keys, bucket.name, bucket.offered, configured=configured)
+        defined = yield from self._ask(call, until)
         if defined is not None:
             bucket.learnt(defined[1])
             yield from self._ask(self.engine.note(bucket.name, time.time()), until)
@@ -153,27 +157,25 @@ class ThrottleFlows:
         for bucket, cost in wanted:
             check_cost(cost, bucket.spec, bucket.name)
         until = time.monotonic() + timeout
-        taken: list[tuple[Bucket, int, Decision]] = []
+        decisions: list[Decision] = []
         for bucket, cost in wanted:
             decision = bucket.spend(cost) if isinstance(bucket, LeasedBucket) else None
             if decision is None:
                 decision = yield from self.decide(bucket, cost, until)
             if not decision:
-                yield from self._give_back(taken)
+                yield from self.give_back(wanted[: len(decisions)])
                 return decision
-            taken.append((bucket, cost, decision))
-        return tightest([decision for _, _, decision in taken])
+            decisions.append(decision)
+        return tightest(decisions)
 
-    def _give_back(self, taken: Sequence[tuple[Bucket, int, Decision]]) -> Steps[None]:
+    def give_back(self, taken: Sequence[tuple[Bucket, int]]) -> Steps[None]:
+        """Return what `check_all` took, because what it was for does not happen."""
         rest: list[tuple[Bucket, int]] = []
-        for bucket, cost, decision in taken:
-            left = cost
-            if decision.decided_by is DecidedBy.LEASE and isinstance(bucket, LeasedBucket):
-                left = bucket.put_back(cost)
-            elif decision.decided_by is not DecidedBy.REDIS:
-                bucket.charge_later(-cost)
-                continue
-            if left:
+        for bucket, cost in taken:
+            left = bucket.put_back(cost) if isinstance(bucket, LeasedBucket) else cost
+            if left and bucket.owed >= left:
+                bucket.charge_later(-left)
+            elif left:
                 rest.append((bucket, left))
         if rest:
             yield from self._refund(rest, self.engine.defaults.timeout)

@@ -23,7 +23,7 @@ from sharedstate.objects.throttle import Grant
 
 from .bucket import Bucket, Tally
 from .decision import DecidedBy, Decision, Policy
-from .spec import ThrottleSpec
+from .spec import ThrottleSpec, check_cost
 
 __all__ = ["LEASE_TIME", "LeasedBucket"]
 
@@ -74,6 +74,7 @@ class LeasedBucket(Bucket):
     ) -> None:
         super().__init__(name, key, who, offered, policy, timeout, members)
         self.turn = TURN
+        self.ahead = AHEAD
         self.asking = False
         self._epsilon = epsilon
         self._runs_low = low
@@ -97,19 +98,49 @@ class LeasedBucket(Bucket):
         self._sent: tuple[float, int] = (0.0, 0)
 
     def spend(self, cost: int = 1) -> Decision | None:
-        """Allow from the lease, or None when it does not reach. No I/O; the hot path."""
+        """Decide from the lease, or None when it does not tell. No I/O; the hot path.
+
+        Raises:
+            InvalidValueError: the cost is not usable.
+        """
+        if cost != 1:
+            check_cost(cost, self.spec, self.name)
         with self.lock:
+            now = _clock(AWAKE)
             left = self._here - cost
-            if left >= 0 and cost > 0 and _clock(AWAKE) < self._until:
-                self._here = left
-                if left <= self._low:
-                    self._low = -1
-                    self._runs_low(self)
-                return _new(
-                    Decision,
-                    (True, self._limit, left, 0.0, (self._burst - left) * self._interval, _LEASE, self.name),
-                )
+            if left >= 0:
+                if now < self._until:
+                    self._here = left
+                    if left <= self._low:
+                        self._low = -1
+                        self._runs_low(self)
+                    return _new(
+                        Decision,
+                        (
+                            True,
+                            self._limit,
+                            left,
+                            0.0,
+                            (self._burst - left) * self._interval,
+                            _LEASE,
+                            self.name,
+                        ),
+                    )
+            elif now < self._until:
+                # What `consider` would say, without a flow: nearly every check of a throttle that is used up.
+                due = self._starts if self._ahead and left + self._ahead >= 0 else self._again
+                if now < due:
+                    self._refusals += cost
+                    self._count(_LEASE, False)
+                    full = (self._burst - self._here) * self._interval
+                    return _new(
+                        Decision, (False, self._limit, self._here, due - now, full, _LEASE, self.name)
+                    )
         return None
+
+    def holds(self, cost: int) -> bool:
+        """Whether the lease has that much at hand; others may be faster."""
+        return self._here >= cost
 
     def consider(self, cost: int) -> Decision | None:
         """Decide without asking, if that is possible: from tokens booked ahead, when they are due and until then."""
@@ -149,13 +180,13 @@ class LeasedBucket(Bucket):
             held = self._here + self._ahead
             demand = self._held - held + self._refusals
             rate = demand / max(now - self._asked, 1e-4)
-            size = min(math.ceil(rate * AHEAD), self._size * _GROWTH)
+            size = self._next_size(cost, now - self._asked, held, math.ceil(rate * self.ahead))
             idle = leave or (not cost and not demand)
             back = held if idle else 0
             # What is booked comes first: whoever has something coming does not book more.
             booked = self._ahead and cost <= held
             want = 0 if idle or booked else max(size - held, cost - self._here, 0)
-            turn = max(math.ceil(min(self.spec.rate * self.turn, rate * AHEAD)), cost - held, 1)
+            turn = max(math.ceil(min(self.spec.rate * self.turn, rate * self.ahead)), cost - held, 1)
             self._size = max(min(size, self.spec.burst), 1)
             if back:
                 self._here = self._ahead = 0
@@ -256,6 +287,19 @@ class LeasedBucket(Bucket):
         return self._granted - self._here - self._ahead - self._returned
 
     # -- inside, with the lock held --------------------------------------------------------------------------
+
+    def _next_size(self, cost: int, passed: float, held: int, demand: int) -> int:
+        """How large the next lease is, from what became of this one: it follows demand, up faster than down.
+
+        Who waits for tokens asks for few, so demand alone would keep small leases small: one that was used up within
+        its time, with somebody waiting and nothing refused, makes a larger one.
+        """
+        most = self._size * _GROWTH
+        if 2 * held > self._held or not self._held:
+            return min(demand, most)
+        if cost and passed < LEASE_TIME and not self._refusals:
+            return most
+        return max(min(demand, most), self._size)
 
     def _lapse(self, now: float) -> None:
         if now >= self._until:

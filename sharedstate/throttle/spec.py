@@ -44,7 +44,7 @@ _REMEDY = (
     "write how many in how long, such as '30' (a second), '30/1', '1/60', '1,000/hr', '20/30min' or "
     "'60/min,max_burst=1'"
 )
-_NAME = re.compile(r"[^\x00-\x20\x7f]{1,255}\Z")
+_NAME = re.compile(r"[^\x00-\x20\x7f]{1,1024}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +162,14 @@ def _whole(digits: str) -> int:
 
 
 def check_throttle_name(name: str) -> str:
-    """Return `name` if it can be a throttle's: 1 to 255 characters, no blanks or control characters.
+    """Return `name` if it can be a throttle's: 1 to 1024 characters, no blanks or control characters.
 
     Raises:
         InvalidNameError: it cannot.
     """
     if not isinstance(name, str) or not _NAME.match(name) or not name.isprintable():
         raise InvalidNameError(
-            f"throttle name {str(name)[:60]!r} is not usable: 1 to 255 printable characters without blanks."
+            f"throttle name {str(name)[:60]!r} is not usable: 1 to 1024 printable characters without blanks."
         )
     return name
 

@@ -335,3 +335,17 @@ def test_one_that_is_only_refused_says_so_once_a_second(start: Callable[[str], S
         sim.advance(100_000)
     told = {holder.who: holder.refused for holder in sim.look().holders}["r#1#x"]
     assert 20 <= told < 30
+
+
+def test_a_configured_spec_replaces_another_but_not_one_set_by_hand(
+    start: Callable[[str], Simulation],
+) -> None:
+    sim = start("10/1")
+    sim.take(strict(sim), 4)
+    wanted = parse_spec("20/1")
+    assert sim.run(calls.define(KEYS, NAME, wanted, configured=True)) == (True, wanted)
+    assert sim.look().left == 16
+    assert sim.run(calls.define(KEYS, NAME, wanted, configured=True)) == (False, wanted)
+    by_hand = parse_spec("5/1")
+    sim.run(calls.set_spec(KEYS, NAME, by_hand))
+    assert sim.run(calls.define(KEYS, NAME, wanted, configured=True)) == (False, by_hand)
