@@ -12,11 +12,13 @@
 --   ARGV[6]  tokens it holds unspent
 --   ARGV[7]  of these, how many it gives back
 --   ARGV[8]  checks this member refused since it lives
---   ARGV[9]  tokens it let pass by itself while the server was away, to be charged now
---   ARGV[10] tokens wanted, 0 for none
---   ARGV[11] tokens of a fair turn: what it gets of the tokens left whatever its share, and books ahead when none is left
---   ARGV[12] share of the tokens left that one lease may take (0 to 1)
---   ARGV[13] us from the time it may be spent from until the lease is over
+--   ARGV[9]  tokens it ever let pass by itself while the server was away
+--   ARGV[10] how many of these it knows to be charged
+--   ARGV[11] tokens wanted, 0 for none
+--   ARGV[12] tokens of a fair turn: what it gets of the tokens left whatever its share, and books ahead when none is left
+--   ARGV[13] share of the tokens left that one lease may take (0 to 1)
+--   ARGV[14] us from the time it may be spent from until the lease is over
+--   ARGV[15] tokens without which it wants none: what a caller waits for
 --
 --   Returns  {1 = settled or -1 = an older request that came late, tokens granted now, us until all that is held may be
 --             spent, us until asking again makes sense, tokens of the earlier lease that are still good, tokens left in the
@@ -24,9 +26,11 @@
 --   Errors   none of our own
 
 --- @include "server_us"
+--- @include "throttle_charge"
 --- @include "throttle_open"
 --- @include "throttle_queue"
 --- @include "throttle_save"
+--- @include "throttle_strict_read"
 --- @include "throttle_wait"
 local now = server_us()
 local field = 'l' .. ARGV[2]
@@ -62,31 +66,37 @@ elseif seq > lease.seq then
   bucket.out = bucket.out - (lease.held - held) - back
   bucket.tokens = bucket.tokens + back * cost
   lease.held = held - back
-  local owed = tonumber(ARGV[9])
-  if owed > 0 then
-    bucket.tokens = math.max(bucket.tokens - owed * cost, floor)
+  local debt, paid = tonumber(ARGV[9]), tonumber(ARGV[10])
+  if debt > paid then
+    local name = 'k' .. ARGV[2]
+    local taken, refused, charged = throttle_strict_read(redis.call('HGET', KEYS[1], name))
+    charged = throttle_charge(bucket, debt, math.max(charged, paid))
+    bucket.writes[#bucket.writes + 1] = name
+    bucket.writes[#bucket.writes + 1] = string.format('%.0f %s %.0f %.0f', taken, refused, charged, now / 1000000)
   end
 
-  local wanted, grant = tonumber(ARGV[10]), 0
+  local wanted, grant = tonumber(ARGV[11]), 0
   if wanted > 0 then
     local before = throttle_queue(bucket, field, lease, now)
     local available = math.floor(bucket.tokens / cost) - before
     -- More than the bucket holds must never be out at once.
     local fits = bucket.burst - bucket.out - bucket.promised - before
-    local turn = math.min(wanted, tonumber(ARGV[11]), fits)
+    local least = math.max(tonumber(ARGV[15]), 1)
+    local turn = math.min(wanted, math.max(tonumber(ARGV[12]), least), fits)
     -- The crumbs of an empty bucket are handed out once; whoever comes back for more books a whole turn, else a busy
     -- member would fetch each token as it drips.
-    if available >= 1 and (available >= turn or lease.last >= turn) then
-      grant = math.min(wanted, math.max(math.floor(available * ARGV[12]), math.min(available, turn)))
-    elseif fits >= 1 then
+    if available >= least and (available >= turn or lease.last >= turn) then
+      grant = math.min(wanted, math.max(math.floor(available * ARGV[13]), math.min(available, turn)))
+    elseif fits >= least then
       grant = turn
     end
     if grant > 0 then
       bucket.tokens = bucket.tokens - grant * cost
       bucket.out = bucket.out + grant
-      lease.since, lease.till = 0, 0
+      lease.since, lease.till, lease.least = 0, 0, 0
     else
-      again = throttle_wait(bucket, lease, before, now)
+      lease.least = least
+      again = throttle_wait(bucket, lease, before + least - 1, now)
     end
   end
   -- All that is promised is covered when the debt is paid; what came back unexpectedly makes that earlier.
@@ -98,7 +108,7 @@ elseif seq > lease.seq then
   lease.seq, lease.last, lease.refused, lease.at = seq, grant, tonumber(ARGV[8]), now / 1000000
   lease.granted, lease.held = lease.granted + grant, lease.held + grant
   if lease.held > 0 then
-    lease.ends = math.max(lease.starts, now) + ARGV[13]
+    lease.ends = math.max(lease.starts, now) + ARGV[14]
     if bucket.ends == 0 or lease.ends < bucket.ends then bucket.ends = lease.ends end
   end
   throttle_save(bucket, now, field, throttle_lease_text(lease))

@@ -193,6 +193,9 @@ class Observer(Throttling):
             self._run(bury_flow(self._keys, member.incarnation))
         return len(members)
 
+    def _live_members(self) -> int:
+        return 1 if self._seen is None else max(len(self._seen[1].members), 1)
+
     def close(self) -> None:
         """Close the connections."""
         self._close_throttles()

@@ -30,7 +30,24 @@ local function throttle_open(offered, now, record)
     fresh = false, record = stored[9], writes = {}, over = {}, stepped = at < since, out_was = out, ends_was = ends,
     waits_was = waits,
   }
-  if bucket.ends > 0 and bucket.ends <= now then
+  if bucket.stepped and bucket.out > 0 then
+    -- The clock stepped back: leases must not last by as much longer.
+    local latest = now + 4000000 + math.max(math.ceil(-bucket.tokens / refill), 0) * tick
+    local all = redis.call('HGETALL', KEYS[1])
+    bucket.ends, bucket.waits = latest, 0
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 1) == 'l' then
+        local lease = throttle_lease_read(all[i + 1])
+        lease.ends, lease.starts = math.min(lease.ends, latest), math.min(lease.starts, latest)
+        lease.since, lease.till, lease.at = 0, 0, now / 1000000
+        local text = throttle_lease_text(lease)
+        bucket.writes[#bucket.writes + 1] = all[i]
+        bucket.writes[#bucket.writes + 1] = text
+        bucket.over[all[i]] = text
+        if all[i] == record then bucket.record = text end
+      end
+    end
+  elseif bucket.ends > 0 and bucket.ends <= now then
     -- Leases that are over count as spent, each from its own end on; what was put by for strict checks goes back.
     local all, over = redis.call('HGETALL', KEYS[1]), {}
     bucket.ends = 0

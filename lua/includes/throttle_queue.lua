@@ -1,5 +1,5 @@
--- When what may be leased out is leased out, members wait. How many others have waited longer than this one and are still
--- waited for; it gets what they leave. A member that waits keeps its place as long as it comes back when it was told to.
+-- When what may be leased out is leased out, members wait. How many tokens are for others who have waited longer
+-- and are still waited for; this one gets what they leave. A member that waits keeps its place as long as it comes back when it was told to.
 local function throttle_queue(bucket, field, lease, now)
   if now >= bucket.waits then
     return 0
@@ -10,7 +10,7 @@ local function throttle_queue(bucket, field, lease, now)
     if string.sub(all[i], 1, 1) == 'l' and all[i] ~= field then
       local other = throttle_lease_read(all[i + 1])
       if other.till > now and (other.since < mine or (other.since == mine and all[i] < field)) then
-        before = before + 1
+        before = before + other.least
       end
     end
   end

@@ -29,6 +29,7 @@ __all__ = [
     "set_spec",
     "stored_spec",
     "take",
+    "trim",
 ]
 
 #: What a record of strict checks that belongs to nobody is called.
@@ -161,7 +162,8 @@ def take(
     born: bytes,
     known: int,
     refused: int,
-    owed: int,
+    debt: int,
+    paid: int,
     wanted: int,
     how: int = How.ALL,
     longest: int = 0,
@@ -172,7 +174,7 @@ def take(
     `slot` is the key's, for those who know it.
     """
     script = load_script("throttle_take")
-    args = (1, key, offered, who, born, known, refused, owed, wanted, int(how), longest)
+    args = (1, key, offered, who, born, known, refused, debt, paid, wanted, int(how), longest)
     return Call(args, key_slot(key) if slot is None else slot, _taken, False, script)
 
 
@@ -186,17 +188,35 @@ def lease(
     held: int,
     back: int,
     refused: int,
-    owed: int,
+    debt: int,
+    paid: int,
     wanted: int,
-    ahead: int,
+    turn: int,
     epsilon: float,
     ttl: int,
+    least: int,
 ) -> Call[Grant]:
     """Settle the lease before and take another. One round trip; its number makes a repetition harmless."""
     return run_script(
         load_script("throttle_lease"),
         (key,),
-        (offered, who, born, seq, known, held, back, refused, owed, wanted, ahead, repr(epsilon), ttl),
+        (
+            offered,
+            who,
+            born,
+            seq,
+            known,
+            held,
+            back,
+            refused,
+            debt,
+            paid,
+            wanted,
+            turn,
+            repr(epsilon),
+            ttl,
+            least,
+        ),
         decode=_grant,
         resend=True,
     )
@@ -251,6 +271,15 @@ def note(keys: Keys, name: str, now: int) -> Call[int]:
     return command("ZADD", key, "GT", now, name, key=key, decode=int, resend=True)
 
 
+def trim(keys: Keys, name: str, now: int) -> list[Call[int]]:
+    """Keep the part of the list that a name is in short: drop names unused for two days, and the list itself later."""
+    key = _list(keys, name)
+    return [
+        command("ZREMRANGEBYSCORE", key, "-inf", now - 2 * 86_400, key=key, decode=int, resend=True),
+        command("EXPIRE", key, 3 * 86_400, key=key, decode=int, resend=True),
+    ]
+
+
 def names(keys: Keys, shard: int) -> Call[list[str]]:
     """One part of the list of throttles in use."""
     key = keys.throttle_names(shard)
@@ -299,7 +328,7 @@ def _look(reply: list[Any]) -> BucketView | None:
         old = found.get(who, Holder(who, idle=float("inf")))
         idle = min(old.idle, max(now / 1e6 - numbers[-1], 0.0))
         if name[:1] == b"k":
-            taken, refused, _ = numbers
+            taken, refused, *_ = numbers
             found[who] = Holder(
                 who, old.taken + taken, old.held, old.lease_left, max(old.refused, refused), idle
             )

@@ -146,6 +146,7 @@ class AsyncThrottles:
             await asyncio.wait([self._keeper])
         with contextlib.suppress(ClosedError):
             await self.run(self.flows.settle(self.engine.leave()))
+            await self.run(self.flows.tell_news())
         self.engine.close("the state was closed; connect again.")
 
     def after_fork(self) -> None:
@@ -169,6 +170,7 @@ class AsyncThrottles:
                 continue
             try:
                 await self.run(self.flows.settle(self.engine.care()))
+                await self.run(self.flows.tell_news())
                 await self.run(self.flows.say_in_use())
             except ClosedError:
                 return

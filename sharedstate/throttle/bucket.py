@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from sharedstate.call import Call, key_slot
 from sharedstate.clock import awake_clock
 from sharedstate.closing import ClosedLock
+from sharedstate.errors import ServerRefusedError
 from sharedstate.objects import throttle as calls
 from sharedstate.objects.throttle import How, Taken
 
@@ -20,6 +22,11 @@ from .share import Share
 from .spec import ThrottleSpec
 
 __all__ = ["Bucket", "Tally"]
+
+#: After so long without an answer a member trusts Redis about what it took: its record may have been dropped, seconds.
+_FORGETS = 3600.0
+#: Longest wait the scripts are asked for, seconds.
+_LONGEST = 1e9
 
 
 @dataclass(slots=True)
@@ -71,7 +78,11 @@ class Bucket:
         self._refused = 0
         self._born = b""
         self._known = 0
-        self._owed = 0
+        self._debt = 0  # tokens ever let pass without Redis
+        self._paid = 0  # of these, what Redis is known to have charged
+        self._back = 0  # tokens to be given back when Redis answers
+        self._heard = 0.0
+        self.used = False  # since the last note
         self._left = offered.burst
         self._share: Share | None = None
 
@@ -84,10 +95,13 @@ class Bucket:
     def ask(self, wanted: int, how: How = How.ALL, longest: float = 0.0) -> tuple[Call[Taken], int]:
         """The question, and what of the debt it carries; both go to `answered`."""
         with self.lock:
-            owed = self._owed
+            owed = self._debt
+            self.used = True
+            if awake_clock() > self._heard + _FORGETS:
+                self._born = b""  # the record may have been dropped: what it says holds, not what we know
             call = calls.take(
-                self.key, self._wire, self.who, self._born, self._known, self._refused, owed, wanted, how,
-                int(longest * 1e6), self._slot,
+                self.key, self._wire, self.who, self._born, self._known, self._refused, owed, self._paid, wanted, how,
+                int(min(longest, _LONGEST) * 1e6), self._slot,
             )  # fmt: skip
         return call, owed
 
@@ -99,7 +113,7 @@ class Bucket:
             else:
                 self._born, self._known = taken.born, taken.total
             self._settled(owed, taken.left, taken.spec)
-            allowed = taken.got >= wanted if wanted else taken.left >= 1
+            allowed = taken.got >= wanted if wanted else not taken.wait
             if wanted:
                 self._count(DecidedBy.REDIS, allowed)
             spec = self.spec
@@ -130,7 +144,7 @@ class Bucket:
                 allowed, wait, left, full = False, max(hint, 0.1), 0, spec.burst * spec.interval
                 decider = DecidedBy.CLOSED
             if allowed:
-                self._owed += cost
+                self._debt += cost
             self._count(decider, allowed)
         retry = 0.0 if allowed else wait
         return Decision(allowed, spec.limit, left, retry, full, decider, self.name), wait if allowed else 0.0
@@ -138,7 +152,7 @@ class Bucket:
     def charge_later(self, tokens: int) -> None:
         """Tokens that were used and that Redis could not be told of; negative: that were not used after all."""
         with self.lock:
-            self._owed = max(self._owed + tokens, 0)
+            self._debt = max(self._debt + tokens, 0)
             if tokens < 0 and self._share is not None:
                 self._share.give_back(-tokens)
 
@@ -170,22 +184,53 @@ class Bucket:
 
     @property
     def owed(self) -> int:
-        """Tokens let pass while Redis was away and not charged yet."""
-        return self._owed
+        """Tokens let pass while Redis was away and not known to be charged yet."""
+        return max(self._debt - self._paid, 0)
+
+    def back_later(self, tokens: int) -> None:
+        """Tokens that were not used, and that could not be given back in time."""
+        with self.lock:
+            self._back += tokens
+
+    def take_back(self) -> int:
+        """What is to be given back now; the caller does it, or calls `back_later` again."""
+        with self.lock:
+            back, self._back = self._back, 0
+        return back
+
+    @property
+    def has_news(self) -> bool:
+        """Whether Redis should be told something though nobody asks."""
+        return self._debt > self._paid or self._back > 0
+
+    def beyond(self, cost: int) -> Decision | None:
+        """A refusal for what the bucket never holds, while the spec this process came with would: it was set lower."""
+        spec = self.spec
+        if cost <= spec.burst:
+            return None
+        with self.lock:
+            self._count(DecidedBy.LEASE if self.leased else DecidedBy.REDIS, False)
+        wait = cost * spec.interval
+        decider = DecidedBy.LEASE if self.leased else DecidedBy.REDIS
+        return Decision(False, spec.limit, self._left, wait, wait, decider, self.name)
 
     # -- inside, with the lock held --------------------------------------------------------------------------
 
     def _settled(self, owed: int, left: int, stored: bytes) -> None:
         """Redis answered: the debt it was told of is paid, and it decides again."""
-        self._owed = max(self._owed - owed, 0)
+        self._paid = max(self._paid, owed)
+        self._heard = awake_clock()
         self._left = left
         self._share = None
         if stored != self._stored:
             self._install(stored)
 
     def _install(self, stored: bytes) -> None:
-        self.spec = calls.stored_spec(stored)
         self._stored = stored
+        with contextlib.suppress(
+            ServerRefusedError
+        ):  # another version's words: Redis goes by its numbers all the same
+            self.spec = calls.stored_spec(stored)
 
     def _count(self, decider: DecidedBy, allowed: bool) -> None:
         tally = self.tallies[decider]

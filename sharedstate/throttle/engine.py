@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class ThrottleEngine:
         self._wake = wake
         self._low: deque[LeasedBucket] = deque()
         self._noted: dict[str, float] = {}
+        self._looked = 0.0
+        self._making = threading.Lock()
         self._cared = 0.0
 
     def bucket(
@@ -116,8 +119,6 @@ class ThrottleEngine:
         found = self.buckets.get(name)
         if found is not None:
             return found, False
-        if self.closed:
-            raise ClosedError(self.closed)
         check_throttle_name(name)
         offered = spec if isinstance(spec, ThrottleSpec) else parse_spec(spec)
         defaults = self.defaults
@@ -134,15 +135,22 @@ class ThrottleEngine:
                 f"throttle {name!r} has epsilon {share!r}; give a number between 0 and 1."
             )
         key = self.keys.bucket(name)
-        made: Bucket
-        if how is Mode.LEASED:
-            made = leased = LeasedBucket(
-                name, key, self.who, offered, rule, limit, self._members, share, self._runs_low
-            )
-            self.leased[name] = leased
-        else:
-            made = Bucket(name, key, self.who, offered, rule, limit, self._members)
-        return self.buckets.setdefault(name, made), True
+        with self._making:
+            if self.closed:
+                raise ClosedError(self.closed)
+            found = self.buckets.get(name)
+            if found is not None:
+                return found, False
+            made: Bucket
+            if how is Mode.LEASED:
+                made = leased = LeasedBucket(
+                    name, key, self.who, offered, rule, limit, self._members, share, self._runs_low
+                )
+                self.leased[name] = leased
+            else:
+                made = Bucket(name, key, self.who, offered, rule, limit, self._members)
+            self.buckets[name] = made
+        return made, True
 
     def find(self, name: str) -> Bucket:
         """A bucket this process has.
@@ -165,7 +173,13 @@ class ThrottleEngine:
 
     def claim(self, bucket: LeasedBucket, cost: int = 0, *, leave: bool = False) -> Claim | None:
         """A lease's request, unless one is under way."""
-        return Claim(bucket, *bucket.request(cost, leave=leave)) if bucket.claim() else None
+        if not bucket.claim():
+            return None
+        try:
+            return Claim(bucket, *bucket.request(cost, leave=leave))
+        except BaseException:  # an interrupt between the two
+            bucket.gave_up()
+            raise
 
     def care(self) -> list[Claim]:
         """Leases that run low, end soon or have a debt, claimed."""
@@ -191,7 +205,7 @@ class ThrottleEngine:
         """What is unspent goes back: as `care`, for every lease."""
         return [
             claim
-            for bucket in self.leased.values()
+            for bucket in list(self.leased.values())
             if (bucket.in_use or bucket.owed) and (claim := self.claim(bucket, leave=True))
         ]
 
@@ -201,10 +215,25 @@ class ThrottleEngine:
         Args:
             now: wall clock, s.
         """
-        due = [name for name in list(self.buckets) if self._noted.get(name, 0.0) <= now - _NOTE_EVERY]
-        due = due[:_AT_ONCE]
+        if now < self._looked + 1.0:
+            return []
+        self._looked = now
+        due: list[str] = []
+        for name, bucket in list(self.buckets.items()):
+            if bucket.used and self._noted.get(name, 0.0) <= now - _NOTE_EVERY:
+                bucket.used = False
+                due.append(name)
+                if len(due) == _AT_ONCE:
+                    break
         self._noted.update(dict.fromkeys(due, now))
-        return [calls.note(self.keys, name, int(now)) for name in due]
+        found = [calls.note(self.keys, name, int(now)) for name in due]
+        for name in due[:1]:
+            found += calls.trim(self.keys, name, int(now))
+        return found
+
+    def news(self) -> list[Bucket]:
+        """Strict throttles that owe, or have something to give back."""
+        return [bucket for bucket in list(self.buckets.values()) if bucket.has_news and not bucket.leased]
 
     def note(self, name: str, now: float) -> Call[int]:
         """The first sign of use of a throttle."""
@@ -213,7 +242,7 @@ class ThrottleEngine:
 
     def close(self, reason: str) -> None:
         """Refuse every later use with ClosedError; what is leased lapses."""
-        self.closed = reason
+        self.closed = reason  # before the list is made: what is made later is refused
         for bucket in list(self.buckets.values()):
             bucket.close(reason)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from sharedstate.call import Call
-from sharedstate.errors import AmbiguousError, LinkError, UnreachableError
+from sharedstate.errors import AmbiguousError, ClosedError, LinkError, UnreachableError
 from sharedstate.objects import throttle as calls
 from sharedstate.objects.throttle import Grant, How
 
@@ -19,11 +19,13 @@ from .bucket import Bucket
 from .decision import Decision
 from .engine import Claim, ThrottleEngine, tightest
 from .lease import LeasedBucket
-from .spec import check_cost
+from .spec import check_cost, check_count
 
 __all__ = ["Ask", "Pause", "Settlement", "Steps", "ThrottleFlows"]
 
 R = TypeVar("R")
+#: Questions asked in one go: few enough that a busy machine answers them within one check's time.
+_AT_ONCE = 50
 T = TypeVar("T")
 
 
@@ -80,7 +82,10 @@ class ThrottleFlows:
 
     def decide(self, bucket: Bucket, cost: int, until: float | None = None) -> Steps[Decision]:
         """A check that no lease at hand answers."""
-        check_cost(cost, bucket.spec, bucket.name)
+        check_cost(cost, bucket.offered, bucket.spec, bucket.name)
+        refusal = bucket.beyond(cost)
+        if refusal is not None:
+            return refusal
         if bucket.leased:
             assert isinstance(bucket, LeasedBucket)
             until = time.monotonic() + bucket.timeout if until is None else until
@@ -107,7 +112,7 @@ class ThrottleFlows:
 
     def inc(self, bucket: Bucket, n: int) -> Steps[Decision]:
         """Count what has happened already."""
-        check_cost(n, bucket.spec, bucket.name)
+        check_count(n, bucket.name)
         spent = bucket.spend(n) if isinstance(bucket, LeasedBucket) and bucket.holds(n) else None
         if spent:
             return spent
@@ -120,15 +125,15 @@ class ThrottleFlows:
 
     def dec(self, bucket: Bucket, n: int) -> Steps[None]:
         """Give back what was not used."""
-        check_cost(n, bucket.spec, bucket.name)
+        check_count(n, bucket.name)
         if isinstance(bucket, LeasedBucket):
             n = bucket.put_back(n)
         if n:
-            yield from self._refund([(bucket, n)], bucket.timeout)
+            yield from self._refund([(bucket, n)], time.monotonic() + bucket.timeout)
 
     def tarpit(self, bucket: Bucket, max_wait: float, cost: int) -> Steps[Decision]:
         """Take tokens and wait for them."""
-        check_cost(cost, bucket.spec, bucket.name)
+        check_cost(cost, bucket.offered, bucket.spec, bucket.name)
         spent = bucket.spend(cost) if isinstance(bucket, LeasedBucket) and bucket.holds(cost) else None
         if spent:
             return spent
@@ -155,7 +160,7 @@ class ThrottleFlows:
     def check_all(self, wanted: Sequence[tuple[Bucket, int]], timeout: float) -> Steps[Decision]:
         """All or nothing: in order, and back with what was taken when a later one refuses."""
         for bucket, cost in wanted:
-            check_cost(cost, bucket.spec, bucket.name)
+            check_cost(cost, bucket.offered, bucket.spec, bucket.name)
         until = time.monotonic() + timeout
         decisions: list[Decision] = []
         for bucket, cost in wanted:
@@ -163,13 +168,17 @@ class ThrottleFlows:
             if decision is None:
                 decision = yield from self.decide(bucket, cost, until)
             if not decision:
-                yield from self.give_back(wanted[: len(decisions)])
+                yield from self.give_back(wanted[: len(decisions)], until)
                 return decision
             decisions.append(decision)
         return tightest(decisions)
 
-    def give_back(self, taken: Sequence[tuple[Bucket, int]]) -> Steps[None]:
-        """Return what `check_all` took, because what it was for does not happen."""
+    def give_back(self, taken: Sequence[tuple[Bucket, int]], until: float | None = None) -> Steps[None]:
+        """Return what `check_all` took, because what it was for does not happen.
+
+        What cannot be returned until then the keeper returns later.
+        """
+        until = time.monotonic() + self.engine.defaults.timeout if until is None else until
         rest: list[tuple[Bucket, int]] = []
         for bucket, cost in taken:
             left = bucket.put_back(cost) if isinstance(bucket, LeasedBucket) else cost
@@ -178,16 +187,33 @@ class ThrottleFlows:
             elif left:
                 rest.append((bucket, left))
         if rest:
-            yield from self._refund(rest, self.engine.defaults.timeout)
+            yield from self._refund(rest, until)
 
-    def _refund(self, back: Sequence[tuple[Bucket, int]], timeout: float) -> Steps[None]:
+    def _refund(self, back: Sequence[tuple[Bucket, int]], until: float) -> Steps[None]:
         asked = [(bucket, tokens, *bucket.ask(tokens, How.BACK)) for bucket, tokens in back]
-        answers = yield from self._ask_many([call for _, _, call, _ in asked], timeout)
-        for (bucket, tokens, _, owed), answer in zip(asked, answers, strict=True):
-            if answer is None:
-                bucket.charge_later(-tokens)
-            else:
+        left = until - time.monotonic()
+        if left <= 0:
+            for bucket, tokens in back:
+                bucket.back_later(tokens)
+            return
+        answers = yield from self._ask_many([call for _, _, call, _ in asked], left)
+        for (bucket, _, _, owed), answer in zip(asked, answers, strict=True):
+            # Without an answer they may be back or not: given back twice they would be too many.
+            if answer is not None:
                 bucket.refunded(answer, owed)
+
+    def tell_news(self) -> Steps[None]:
+        """Charge what strict throttles let pass without Redis, and give back what could not be in time."""
+        told = self.engine.news()
+        asked = []
+        for bucket in told:
+            back = bucket.take_back()
+            asked.append((bucket, *(bucket.ask(back, How.BACK) if back else bucket.ask(0))))
+        if asked:
+            answers = yield from self._ask_many([call for _, call, _ in asked], self.engine.defaults.timeout)
+            for (bucket, _, owed), answer in zip(asked, answers, strict=True):
+                if answer is not None:
+                    bucket.refunded(answer, owed)
 
     # -- leases ----------------------------------------------------------------------------------------------
 
@@ -199,7 +225,10 @@ class ThrottleFlows:
             answers = yield from self._ask_many([claim.call for claim in work], timeout)
         finally:
             for claim, answer in zip(work, answers, strict=True):
-                self._tell(claim, answer)
+                try:
+                    self._tell(claim, answer)
+                except ClosedError:  # closed meanwhile; the others still wait
+                    continue
 
     def say_in_use(self) -> Steps[None]:
         """Put throttles in use on the list of names, once an hour each."""
@@ -272,19 +301,26 @@ class ThrottleFlows:
             if allowed[address]:
                 places.append((index, address))
         answers: list[T | None] = [None] * len(wanted)
-        if places:
-            outcomes = yield Ask([wanted[index] for index, _ in places], timeout)
-            for (index, address), outcome in zip(places, outcomes, strict=True):
-                answers[index] = self._heard(address, outcome)
+        for first in range(0, len(places), _AT_ONCE):
+            some = places[first : first + _AT_ONCE]
+            outcomes = yield Ask([wanted[index] for index, _ in some], timeout)
+            # One that answers some of many is slow, not gone.
+            well = {
+                address
+                for (_, address), outcome in zip(some, outcomes, strict=True)
+                if not isinstance(outcome, LinkError)
+            }
+            for (index, address), outcome in zip(some, outcomes, strict=True):
+                answers[index] = self._heard(address, outcome, well=address in well)
         return answers
 
-    def _heard(self, address: Hashable, outcome: Any) -> Any:
+    def _heard(self, address: Hashable, outcome: Any, *, well: bool = False) -> Any:
         """An answer, or None for an error, which the breaker and the counters are told of."""
         if not isinstance(outcome, LinkError):
             self.engine.breaker.ok(address)
             return outcome
         self.engine.failed(outcome)
-        if isinstance(outcome, (UnreachableError, AmbiguousError)):
+        if isinstance(outcome, (UnreachableError, AmbiguousError)) and not well:
             self.engine.breaker.failed(address)
         else:
             self.engine.breaker.ok(address)

@@ -21,7 +21,7 @@ from sharedstate.clock import AWAKE, awake_clock
 from sharedstate.objects import throttle as calls
 from sharedstate.objects.throttle import Grant
 
-from .bucket import Bucket, Tally
+from .bucket import _FORGETS, Bucket, Tally
 from .decision import DecidedBy, Decision, Policy
 from .spec import ThrottleSpec, check_cost
 
@@ -37,6 +37,8 @@ TURN = 0.01
 _LATE = 0.5
 #: From this many tokens on, more are fetched before they run out.
 _WORTH_FETCHING = 8
+#: Beyond its timeout a claim lasts so long, seconds.
+_GRACE = 1.0
 #: What is this far ahead is asked for again meanwhile, seconds.
 _FAR = 1.0
 #: Of a bucket this small, each token spent is reported at once.
@@ -91,6 +93,8 @@ class LeasedBucket(Bucket):
         self._granted = 0
         self._lease_born = b""
         self._held = 0  # tokens held just after the last answer
+        self._base = 0  # tokens the server knows to be held: what may be put back up to
+        self._claimed = 0.0
         self._returned = 0
         self._refusals = 0  # since the last request
         self._asked = 0.0
@@ -104,7 +108,7 @@ class LeasedBucket(Bucket):
             InvalidValueError: the cost is not usable.
         """
         if cost != 1:
-            check_cost(cost, self.spec, self.name)
+            check_cost(cost, self.offered, self.spec, self.name)
         with self.lock:
             now = _clock(AWAKE)
             left = self._here - cost
@@ -151,6 +155,9 @@ class LeasedBucket(Bucket):
                 self._here, self._ahead = self._here + self._ahead, 0
             if self._here >= cost:
                 self._here -= cost
+                if self._here <= self._low:
+                    self._low = -1
+                    self._runs_low(self)
                 return self._decision(True, 0.0)
             due = self._starts if self._ahead and self._here + self._ahead >= cost else self._again
             if now < due:
@@ -161,10 +168,12 @@ class LeasedBucket(Bucket):
 
     def claim(self) -> bool:
         """Become the one who asks; then `request`, and `granted` or `gave_up`."""
+        now = awake_clock()
         with self.lock:
-            if self.asking:
+            # One who claimed it and never told (a signal's exception in between) makes way: numbers keep that safe.
+            if self.asking and now < self._claimed + self.timeout + _GRACE:
                 return False
-            self.asking = True
+            self.asking, self._claimed = True, now
             return True
 
     def request(self, cost: int, *, leave: bool = False) -> tuple[Call[Grant], int]:
@@ -182,11 +191,14 @@ class LeasedBucket(Bucket):
             rate = demand / max(now - self._asked, 1e-4)
             size = self._next_size(cost, now - self._asked, held, math.ceil(rate * self.ahead))
             idle = leave or (not cost and not demand)
-            back = held if idle else 0
+            # All or nothing: who keeps a part of what it waits for may wait for another who does the same.
+            short = cost > held
+            back = held if idle or short else 0
             # What is booked comes first: whoever has something coming does not book more.
-            booked = self._ahead and cost <= held
-            want = 0 if idle or booked else max(size - held, cost - self._here, 0)
-            turn = max(math.ceil(min(self.spec.rate * self.turn, rate * self.ahead)), cost - held, 1)
+            want = (
+                0 if idle or (self._ahead and not short) else max(size - held + back, cost if short else 0, 0)
+            )
+            turn = max(math.ceil(min(self.spec.rate * self.turn, rate * self.ahead)), 1)
             self._size = max(min(size, self.spec.burst), 1)
             if back:
                 self._here = self._ahead = 0
@@ -195,10 +207,15 @@ class LeasedBucket(Bucket):
             self._refusals = 0
             self._asked = now
             self._sent = (now, held - back)
-            owed = self._owed
+            self._base = held - back
+            self.used = True
+            if now > self._heard + _FORGETS:
+                self._lease_born = b""
+            owed = self._debt
             call = calls.lease(
                 self.key, self._wire, self.who, self._lease_born, self._seq, self._granted, held, back,
-                self._refused, owed, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
+                self._refused, owed, self._paid, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
+                cost if short else 0,
             )  # fmt: skip
         return call, owed
 
@@ -215,8 +232,9 @@ class LeasedBucket(Bucket):
             void = held - grant.kept
             if void > 0:
                 # The server holds some of them for over: they are, and their time here is up as well.
-                self._ahead -= min(void, self._ahead)
-                self._here = max(self._here - void, 0)
+                ahead = min(void, self._ahead)
+                self._ahead -= ahead
+                self._here = max(self._here - void + ahead, 0)
             wait = grant.wait / 1e6
             self._again = now + grant.again / 1e6
             self._ahead += grant.tokens
@@ -224,7 +242,7 @@ class LeasedBucket(Bucket):
             if not wait:
                 self._here, self._ahead = self._here + self._ahead, 0
             self._until = sent + wait + LEASE_TIME
-            self._held = self._here + self._ahead
+            self._held = self._base = self._here + self._ahead
             if self._held >= _WORTH_FETCHING:
                 self._low = self._held // 2
             else:
@@ -240,7 +258,8 @@ class LeasedBucket(Bucket):
         """Take tokens back that were spent and not used; answers how many did not fit into the lease."""
         now = awake_clock()
         with self.lock:
-            room = self._held - self._here - self._ahead if now < self._until else 0
+            # No further than what the last question told: what it left out is spent, and has come back to the bucket.
+            room = self._base - self._here - self._ahead if now < self._until else 0
             fits = max(min(tokens, room), 0)
             self._here += fits
         return tokens - fits
@@ -265,7 +284,7 @@ class LeasedBucket(Bucket):
         """Whether the lease should be renewed or given back now."""
         held = self._here + self._ahead
         if not held or self.asking or now >= self._until:
-            return bool(self._owed) and not self.asking
+            return self.has_news and not self.asking
         waits = max(self._starts if self._ahead else 0.0, self._again) - now
         # Far ahead things may change: another spec, a reset, tokens given back.
         return self._until - now < LEASE_TIME * _LATE or (waits > _FAR and now - self._asked > _FAR)

@@ -99,13 +99,13 @@ def check_flow(
         offered = (yield from view_flow(keys, name)).spec
     else:
         offered = spec if isinstance(spec, ThrottleSpec) else parse_spec(spec)
-    check_cost(cost, offered, check_throttle_name(name))
+    check_cost(cost, offered, offered, check_throttle_name(name))
     if spec is not None and cost > 1 and not peek:
         # The spec in force decides how many can be had; asking for more would queue for what never comes.
         _, offered = yield from only(calls.define(keys, name, offered))
-        check_cost(cost, offered, name)
+        check_cost(cost, offered, offered, name)
     taken = yield from only(
-        calls.take(keys.bucket(name), offered.wire, f"{node}#console", b"", 0, 0, 0, 0 if peek else cost)
+        calls.take(keys.bucket(name), offered.wire, f"{node}#console", b"", 0, 0, 0, 0, 0 if peek else cost)
     )
     if 0 < taken.got == taken.total:
         # The first of this record: the throttle may be new. The decision stands, whatever becomes of the note.
@@ -114,7 +114,7 @@ def check_flow(
     allowed = taken.left >= cost if peek else taken.got >= cost
     if not allowed:
         # A look does not learn the spec in force beforehand.
-        check_cost(cost, valid, name)
+        check_cost(cost, valid, valid, name)
     wait = 0.0 if allowed else taken.wait / 1e6
     if peek and not allowed:
         # The script tells when the first token is there; the next ones come at most an interval apart.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sharedstate.errors import InvalidNameError, InvalidThrottleError, InvalidValueError
 
-__all__ = ["ThrottleSpec", "check_cost", "check_throttle_name", "parse_spec"]
+__all__ = ["ThrottleSpec", "check_cost", "check_count", "check_throttle_name", "parse_spec"]
 
 #: Most tokens a throttle may hold or hand out in one period.
 MOST = 10**9
@@ -17,6 +17,7 @@ MOST = 10**9
 LONGEST = 366 * 86_400 * 10**6
 #: The scripts reckon in doubles; every number of theirs stays a whole number below this, so nothing is ever rounded.
 _EXACT = 1 << 52
+_CENTURY = 100 * LONGEST
 
 _UNITS = {
     "ms": 1_000,
@@ -112,7 +113,8 @@ class ThrottleSpec:
             period = self.period // tick
             shared = math.gcd(self.limit, period)
             refill, cost = self.limit // shared, period // shared
-            if self.burst * cost + refill < _EXACT:
+            # Times come back as 64-bit numbers of µs: a bucket that takes a century to fill is no throttle.
+            if self.burst * cost + refill < _EXACT and self.burst * self.period // self.limit < _CENTURY:
                 return refill, cost, tick
         return None
 
@@ -174,15 +176,25 @@ def check_throttle_name(name: str) -> str:
     return name
 
 
-def check_cost(cost: object, spec: ThrottleSpec, name: str) -> None:
-    """Whether a throttle could ever allow this many tokens at once.
+def check_count(n: object, name: str) -> None:
+    """Whether n can be counted.
+
+    Raises:
+        InvalidValueError: not a positive whole number.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST:
+        raise InvalidValueError(f"throttle {name!r} takes a whole number of at least 1, not {n!r}.")
+
+
+def check_cost(cost: object, offered: ThrottleSpec, spec: ThrottleSpec, name: str) -> None:
+    """Whether a throttle could ever allow this many tokens at once: by the spec offered, or the one in force.
 
     Raises:
         InvalidValueError: not a positive whole number, or more than the bucket holds.
     """
-    if not isinstance(cost, int) or isinstance(cost, bool) or cost < 1:
-        raise InvalidValueError(f"throttle {name!r} takes a whole number of at least 1, not {cost!r}.")
-    if cost > spec.burst:
+    check_count(cost, name)
+    assert isinstance(cost, int)
+    if cost > max(spec.burst, offered.burst):
         raise InvalidValueError(
             f"throttle {name!r} ({spec}) never has {cost} tokens at once: ask for at most {spec.burst}, or raise "
             "max_burst."

@@ -170,6 +170,7 @@ class Throttles:
             keeper.join(1.0)
         with contextlib.suppress(ClosedError):
             self.run(self.flows.settle(self.engine.leave()))
+            self.run(self.flows.tell_news())
         self.engine.close("the state was closed; connect again.")
 
     def after_fork(self) -> None:
@@ -196,6 +197,7 @@ class Throttles:
                 continue
             try:
                 self.run(self.flows.settle(self.engine.care()))
+                self.run(self.flows.tell_news())
                 self.run(self.flows.say_in_use())
             except ClosedError:
                 return

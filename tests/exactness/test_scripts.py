@@ -51,11 +51,11 @@ CALLS: list[Call[Any]] = [
     gauge.take(KEYS, "o", 0, "i", 0, b"f", 1, 5, 0),
     gauge.reap(KEYS, "o", 0, "i"),
     throttle.define(KEYS, "t", RATE),
-    throttle.lease(BUCKET, RATE.wire, "w", b"", 1, 0, 0, 0, 0, 0, 1, 1, 0.95, 1000),
+    throttle.lease(BUCKET, RATE.wire, "w", b"", 1, 0, 0, 0, 0, 0, 0, 1, 1, 0.95, 1000, 0),
     throttle.look(KEYS, "t"),
     throttle.reset(KEYS, "t"),
     throttle.set_spec(KEYS, "t", RATE),
-    throttle.take(BUCKET, RATE.wire, "w", b"", 0, 0, 0, 1),
+    throttle.take(BUCKET, RATE.wire, "w", b"", 0, 0, 0, 0, 1),
 ]
 #: KEYS as documented, by the word that names each.
 KEY_NAMES = {

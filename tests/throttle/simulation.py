@@ -82,8 +82,9 @@ class Simulation:
     offsets: list[int] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
     ghosts: list[Flight] = field(default_factory=list)
-    admitted: list[tuple[int, int]] = field(default_factory=list)
-    running: int = 0
+    #: time, tokens, and which member's lease (-1: strictly)
+    admitted: list[tuple[int, int, int]] = field(default_factory=list)
+    running: int = -1
 
     def __post_init__(self) -> None:
         for outcome in self.link.execute([plain("FLUSHALL"), plain("SET", "now", self.now)]):
@@ -93,7 +94,7 @@ class Simulation:
 
     def clock(self, _clock: int = 0) -> float:
         """The clock of the member that is running."""
-        return (self.now + self.offsets[self.running]) / 1e6
+        return (self.now + (self.offsets[self.running] if self.running >= 0 else 0)) / 1e6
 
     def advance(self, us: int) -> None:
         self.now += us
@@ -121,13 +122,24 @@ class Simulation:
     def as_member(self, who: int) -> Iterator[LeasedBucket]:
         self.running = who
         yield self.members[who]
+        self.running = -1
 
     def spend(self, who: int, cost: int = 1) -> Decision | None:
         with self.as_member(who) as member:
             decision = member.spend(cost) or member.consider(cost)
         if decision:
-            self.admitted.append((self.now, cost))
+            self.admitted.append((self.now, cost, who))
         return decision
+
+    def put_back(self, who: int, tokens: int) -> None:
+        """What was allowed last did not happen: as `dec`, without the part that asks Redis."""
+        mine = [index for index, (_, cost, by) in enumerate(self.admitted) if by == who and cost == 1][
+            -tokens:
+        ]
+        with self.as_member(who) as member:
+            fits = len(mine) - member.put_back(len(mine)) if mine else 0
+        for index in sorted(mine[len(mine) - fits :], reverse=True):
+            del self.admitted[index]
 
     def request(self, who: int, cost: int = 1, *, leave: bool = False) -> Flight | None:
         with self.as_member(who) as member:
@@ -177,7 +189,7 @@ class Simulation:
         bucket.answered(taken, owed, cost)
         self.check_books()
         if taken.got and how is not How.BACK:
-            self.admitted.append((self.now + (taken.wait if how is How.AHEAD else 0), taken.got))
+            self.admitted.append((self.now + (taken.wait if how is How.AHEAD else 0), taken.got, -1))
         return taken
 
     # -- what must hold --------------------------------------------------------------------------------------
@@ -200,7 +212,7 @@ class Simulation:
         """In every interval at most capacity + rate * length: an ideal bucket is never overdrawn."""
         rate = Fraction(self.spec.limit, self.spec.period)
         level, since = Fraction(self.spec.burst), 0
-        for at, cost in sorted(self.admitted):
+        for at, cost, _ in sorted(self.admitted):
             level = min(Fraction(self.spec.burst), level + (at - since) * rate) - cost
             since = at
             assert level >= 0, f"overdrawn by {-float(level)} at {at}"

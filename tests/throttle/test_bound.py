@@ -80,6 +80,10 @@ def machine(link: Link) -> type[RuleBasedStateMachine]:
             for _ in range(times):
                 self.sim.spend(who)
 
+        @rule(data=st.data(), tokens=st.integers(1, 4))
+        def changes_its_mind(self, data: st.DataObject, tokens: int) -> None:
+            self.sim.put_back(self.some_member(data), tokens)
+
         @rule(data=st.data(), cost=st.integers(0, 3), leave=st.booleans())
         def asks(self, data: st.DataObject, cost: int, leave: bool) -> None:
             self.sim.request(self.some_member(data), min(cost, self.sim.spec.burst), leave=leave)

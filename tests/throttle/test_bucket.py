@@ -349,3 +349,146 @@ def test_a_configured_spec_replaces_another_but_not_one_set_by_hand(
     by_hand = parse_spec("5/1")
     sim.run(calls.set_spec(KEYS, NAME, by_hand))
     assert sim.run(calls.define(KEYS, NAME, wanted, configured=True)) == (False, by_hand)
+
+
+def test_one_that_comes_back_after_days_owes_nothing(start: Callable[[str], Simulation]) -> None:
+    """Its record was dropped; that is no failover."""
+    sim = start("10/1")
+    gone, here = strict(sim, "gone#1#x"), strict(sim, "here#1#x")
+    who = sim.join()
+    for _ in range(30):
+        sim.take(gone)
+        sim.check(who)
+        sim.advance(SECOND)
+    for _ in range(30):
+        sim.advance(HOUR)
+        sim.take(here)
+    sim.advance(10 * SECOND)
+    assert sim.take(gone).left == 9
+    assert sim.check(who)
+    assert sim.look().left + sim.look().leased >= 8
+
+
+@pytest.mark.parametrize(
+    ("spec", "cost", "members"), [("10/1", 6, 2), ("10/1", 10, 2), ("10/1", 5, 3), ("30/1", 10, 4)]
+)
+def test_who_needs_many_tokens_does_not_wait_for_ever(
+    start: Callable[[str], Simulation], spec: str, cost: int, members: int
+) -> None:
+    """Nobody keeps a part of what it needs while another does the same."""
+    sim = start(spec)
+    admitted = dict.fromkeys([sim.join() for _ in range(members)], 0)
+    seconds = 30
+    for turn in range(seconds * 200):
+        for who in list(admitted) if turn % 2 else list(admitted)[::-1]:
+            if sim.check(who, cost):
+                admitted[who] += 1
+        sim.advance(5_000)
+    sim.check_bound()
+    possible = seconds * sim.spec.rate / cost
+    assert sum(admitted.values()) > 0.6 * possible, admitted
+    assert min(admitted.values()) > 0.4 * possible / members, admitted
+
+
+def test_a_debt_is_charged_once_however_often_it_is_told(start: Callable[[str], Simulation]) -> None:
+    sim = start("1000/hr")
+    bucket = Bucket(NAME, KEY, "d#1#x", sim.spec, Policy.OPEN, 0.05, lambda: 1)
+    for _ in range(10):
+        bucket.decide_alone(1)
+    questions = [bucket.ask(0) for _ in range(5)]
+    answers = [sim.run(call) for call, _ in questions]
+    assert [answer.left for answer in answers] == [990] * 5
+    for answer, (_, owed) in zip(answers, questions, strict=True):
+        bucket.answered(answer, owed, 0)
+    assert bucket.owed == 0
+    bucket.decide_alone(1)
+    assert sim.take(bucket, 0).left == 989
+    assert sim.run(questions[0][0]).left == 989, "one that comes late"
+
+
+def test_a_lease_tells_of_a_debt_once(start: Callable[[str], Simulation]) -> None:
+    sim = start("1000/hr")
+    who = sim.join()
+    sim.lease(who)
+    with sim.as_member(who) as member:
+        member.policy = Policy.OPEN
+        for _ in range(10):
+            member.decide_alone(1)
+    for _ in range(2):
+        flight = sim.request(who, 0)
+        assert flight is not None
+        sim.carry_out(flight)
+        sim.lose(flight)
+    sim.lease(who, 0)
+    view = sim.look()
+    assert view.left + view.leased == 990
+
+
+def test_a_debt_after_a_smaller_spec_is_bounded(start: Callable[[str], Simulation]) -> None:
+    sim = start("1000/1")
+    sim.take(strict(sim), 1000)
+    sim.run(calls.set_spec(KEYS, NAME, parse_spec("10/hr")))
+    assert sim.look().left == -10
+
+
+def test_a_slower_spec_lives_longer(start: Callable[[str], Simulation]) -> None:
+    sim = start("10/1")
+    sim.take(strict(sim), 10)
+    sim.run(calls.define(KEYS, NAME, parse_spec("10/30day"), configured=True))
+    (ttl,) = sim.link.execute([plain("PTTL", KEY)])
+    assert ttl > 30 * 24 * HOUR // 1000
+
+
+def test_strict_checks_go_on_when_the_clock_steps_back_beside_leases(
+    start: Callable[[str], Simulation],
+) -> None:
+    sim = start("100/1")
+    bucket = strict(sim)
+    members = [sim.join() for _ in range(3)]
+
+    def seconds(number: int) -> int:
+        strictly = 0
+        for _ in range(number * 200):
+            for who in members:
+                while sim.check(who):
+                    pass
+            strictly += sim.take(bucket).got
+            sim.advance(5_000)
+        return strictly
+
+    assert seconds(5) > 60
+    sim.advance(-60 * SECOND)
+    sim.offsets[:] = [60 * SECOND] * len(members)  # the members' own clocks go on
+    assert seconds(10) > 120
+
+
+def test_a_look_says_what_a_check_would(start: Callable[[str], Simulation]) -> None:
+    sim = start("100/1")
+    bucket = strict(sim)
+    members = [sim.join() for _ in range(3)]
+    agreed = allowed = 0
+    for _ in range(1000):
+        for who in members:
+            while sim.check(who):
+                pass
+        call, owed = bucket.ask(0)
+        looked = bool(bucket.answered(sim.run(call), owed, 0))
+        got = sim.take(bucket).got == 1
+        agreed += looked is got
+        allowed += got
+        sim.advance(5_000)
+    assert allowed > 100
+    assert agreed == 1000
+
+
+def test_leases_by_the_thousand_lapse(start: Callable[[str], Simulation]) -> None:
+    sim = start("1000000/hr")
+    spec = sim.spec.wire
+    bucket = strict(sim)
+    sim.take(bucket)
+    for number in range(4100):
+        flight = calls.lease(KEY, spec, f"m{number}#1#x", b"", 1, 0, 0, 0, 0, 0, 0, 1, 1, 0.95, 3 * SECOND, 0)
+        sim.run(flight)
+    sim.advance(10 * SECOND)
+    assert sim.take(bucket).got == 1
+    assert sim.look().leased == 0

@@ -104,9 +104,9 @@ def test_names() -> None:
 @pytest.mark.parametrize("cost", [0, -1, 1.0, True, "1"])
 def test_costs_that_are_none(cost: object) -> None:
     with pytest.raises(InvalidValueError, match="a whole number of at least 1"):
-        check_cost(cost, parse_spec("30"), "x")
+        check_cost(cost, parse_spec("30"), parse_spec("30"), "x")
 
 
 def test_a_cost_beyond_the_bucket() -> None:
     with pytest.raises(InvalidValueError, match=r"never has 31 tokens at once: ask for at most 30"):
-        check_cost(31, parse_spec("30"), "x")
+        check_cost(31, parse_spec("30"), parse_spec("30"), "x")
