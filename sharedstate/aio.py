@@ -214,7 +214,7 @@ class AsyncState(AsyncObserver):
             policy=settings.throttles.policy,
             breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
         )
-        self.outbound = AsyncOutbound(core, link)
+        self.outbound = AsyncOutbound(core, link, self._throttles, settings.limits)
         self._turn = asyncio.Lock()  # flows of one member never run side by side
         self._closed = False
         self._disturbances = link.disturbances

@@ -83,7 +83,7 @@ class State(Observer):
             policy=settings.throttles.policy,
             breaker=self._throttles.engine.breaker,  # the same servers: who hangs costs one deadline of both
         )
-        self.outbound = Outbound(core, link)
+        self.outbound = Outbound(core, link, self._throttles, settings.limits)
         self._turn = threading.Lock()  # flows of one member never run side by side
         self._closed = threading.Event()
         self._disturbances = link.disturbances

@@ -123,7 +123,7 @@ def parts_of(configuration: Configuration, *, verbose: bool = False) -> tuple[Pa
         Part("cache", f"Caches ({_NOT_YET})", tuple(_caches(configuration))),
         Part(
             "replicate",
-            f"Throttles ({_NOT_YET})",
+            "Throttles",
             tuple(_replication(entry) for entry in configuration.replications if not _is_metrics(entry)),
         ),
         Part(
@@ -134,7 +134,7 @@ def parts_of(configuration: Configuration, *, verbose: bool = False) -> tuple[Pa
         Part("cap", "Connection caps", tuple(_limit(one) for one in configuration.limits if one.kind.is_cap)),
         Part(
             "limit",
-            f"Traffic limits ({_NOT_YET})",
+            "Traffic limits",
             tuple(_limit(one) for one in configuration.limits if one.kind.is_rate),
         ),
     ]
@@ -212,7 +212,7 @@ def config_json(file: str, configuration: Configuration) -> dict[str, Any]:
     return {
         "file": file,
         "files": list(configuration.files),
-        "acted_on": ["cluster", "objects", "sites", "audit", "caps"],
+        "acted_on": ["cluster", "objects", "sites", "audit", "caps", "throttles", "limits"],
         "cluster": {
             "cluster_group": configuration.cluster,
             "control_group": configuration.control_group,

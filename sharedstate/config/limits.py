@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sharedstate.errors import InvalidDomainError
+from sharedstate.errors import InvalidDomainError, InvalidThrottleError
 from sharedstate.names import canonical_domain
+from sharedstate.throttle.spec import ThrottleSpec
 
 from .draft import Entry, fail, integer
 from .model import Limit, LimitKind, Rate, Scope
@@ -81,7 +82,12 @@ def _rate(entry: Entry) -> Rate:
             f'{entry.name} is a rate, "N" for N a second or "N/S" for N in S seconds, both from 1; '
             f"found {str(entry.value)[:60]!r}.",
         )
-    return Rate(count, seconds)
+    rate = Rate(count, seconds)
+    try:
+        ThrottleSpec(count, seconds * 10**6, count)
+    except InvalidThrottleError as error:
+        raise fail(entry.value_place, f"{entry.name} {rate}: {error}") from None
+    return rate
 
 
 def _check_pattern(name: str | None, entry: Entry) -> None:

@@ -11,19 +11,17 @@ regard to case) and names with ``*`` and ``?``, which have to fit as a whole.
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sharedstate.config.counting import Counted, counted_in
-from sharedstate.config.limits import is_expression
 from sharedstate.config.model import Limit, LimitKind, Scope
-from sharedstate.errors import InvalidValueError
 from sharedstate.names import canonical_domain
 
-__all__ = ["Cap", "CapTable", "Counting", "scope_item"]
+from .scopes import Names, level_of, scope_item, usable_name
+
+__all__ = ["Cap", "CapTable", "Counting"]
 
 #: The item of an object: a text, or (binding, domain).
 Item: TypeAlias = str | tuple[str, str]
@@ -80,34 +78,6 @@ class _Connection:
     group: str | None
 
 
-class _Names:
-    """Limits by the name of a domain or host."""
-
-    def __init__(self) -> None:
-        self._exact: dict[str, Limit] = {}
-        self._patterns: list[tuple[re.Pattern[str], Limit]] = []
-
-    def add(self, name: str, limit: Limit) -> None:
-        if is_expression(name):
-            self._patterns.append((re.compile(name[1:-1], re.IGNORECASE), limit))
-        elif "*" in name or "?" in name:
-            self._patterns.append((re.compile(fnmatch.translate(name), re.IGNORECASE), limit))
-        else:
-            self._exact[name] = limit
-
-    def find(self, name: str) -> Limit | None:
-        limit = self._exact.get(name)
-        if limit is None:
-            limit = next((limit for pattern, limit in self._patterns if pattern.search(name)), None)
-        return limit
-
-
-def _level(scope: Scope) -> str:
-    """The scope's kind; a group around a binding says nothing."""
-    kind = scope.kind
-    return kind.removeprefix("binding_group::") if scope.binding is not None else kind
-
-
 class CapTable:
     """The caps of a configuration.
 
@@ -116,7 +86,7 @@ class CapTable:
     """
 
     def __init__(self, limits: Iterable[Limit]) -> None:
-        self._tables: dict[tuple[LimitKind, str, str | None], _Names] = {}
+        self._tables: dict[tuple[LimitKind, str, str | None], Names] = {}
         #: What the caps are counted by.
         self.counted: set[Counted] = set()
         for limit in limits:
@@ -124,8 +94,8 @@ class CapTable:
                 continue
             scope = limit.scope
             outer = scope.binding if scope.binding is not None else scope.binding_group
-            key = (limit.kind, _level(scope), None if outer is None else outer.lower())
-            self._tables.setdefault(key, _Names()).add(scope.domain or scope.host or "", limit)
+            key = (limit.kind, level_of(scope), None if outer is None else outer.lower())
+            self._tables.setdefault(key, Names()).add(scope.domain or scope.host or "", limit)
             if isinstance(limit.value, int) and limit.value >= 0:
                 self.counted.add(counted_in(limit.kind, scope))
 
@@ -151,8 +121,8 @@ class CapTable:
         connection = _Connection(
             name,
             name if host is None else canonical_domain(host),
-            None if binding is None else _usable(binding, "binding"),
-            None if group is None else _usable(group, "binding group"),
+            None if binding is None else usable_name(binding, "binding"),
+            None if group is None else usable_name(group, "binding group"),
         )
         found: dict[tuple[Counted, Item], Counting] = {}
         for limit in self._matching(connection):
@@ -192,22 +162,6 @@ class CapTable:
         return table.find({"domain": connection.domain, "host": connection.host}.get(inner, ""))
 
 
-def scope_item(
-    *,
-    binding: str | None = None,
-    group: str | None = None,
-    domain: str | None = None,
-    host: str | None = None,
-) -> str:
-    """Item of an outbound_scopes object: ``all``, ``binding/NAME``, ``binding_group/NAME/domain/DOMAIN`` and so on."""
-    parts: list[str] = []
-    for kind, name in (("binding_group", group), ("binding", binding), ("domain", domain), ("host", host)):
-        if name is not None:
-            # A name may hold a slash; as it is, two scopes could be one item.
-            parts += [kind, name.lower().replace("%", "%25").replace("/", "%2f")]
-    return "/".join(parts) or "all"
-
-
 def _item(counted: Counted, scope: Scope, connection: _Connection) -> Item:
     if counted is Counted.DOMAIN:
         return connection.domain
@@ -225,14 +179,8 @@ def _item(counted: Counted, scope: Scope, connection: _Connection) -> Item:
 
 
 def _rank(counting: Counting) -> tuple[int, int]:
-    level = _level(counting.cap.scope)
+    level = level_of(counting.cap.scope)
     if counting.cap.kind is LimitKind.MAX_CONNECTIONS:
         # Counted by domain or host alone, wherever the number stands.
         level = "host" if counting.counted is Counted.HOST else "domain"
     return _ORDER.index(level), counting.cap.limit
-
-
-def _usable(name: str, noun: str) -> str:
-    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 255:
-        raise InvalidValueError(f"{noun} name {name!r} is not usable: give 1 to 255 printable characters.")
-    return name.lower()

@@ -16,15 +16,17 @@ __all__ = ["Answer", "OutboundMetrics", "Refusal", "Slot"]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The cap that is full.
+    """The cap that is full, or the rate that is used up.
 
     Attributes:
         kind: the option it was configured with.
         scope: the scope it was configured in.
-        limit: connections that may be open.
-        count: connections that were open when it refused; of this member alone when a policy decided.
-        object: the shared object that counts them.
-        item: their item in it.
+        limit: connections that may be open; of a rate, that may be opened in its period.
+        count: connections that were open when it refused; of a rate, tokens that were taken. Of this member alone when
+            a policy decided.
+        object: the shared object that counts them; ``throttle`` for a rate.
+        item: their item in it; of a rate, the throttle's name.
+        rate: the rate in force, such as ``3/hr``; "" for a cap.
     """
 
     kind: LimitKind
@@ -33,8 +35,11 @@ class Refusal:
     count: int
     object: str
     item: str
+    rate: str = ""
 
     def __str__(self) -> str:
+        if self.rate:
+            return f"{self.kind} {self.rate} ({self.scope}) is used up, {self.object} {self.item}"
         return f"{self.kind} {self.limit} ({self.scope}) is reached: {self.count} open, {self.object} {self.item}"
 
 
@@ -67,11 +72,11 @@ class Answer:
 
     Attributes:
         allowed: the same as its truth value.
-        decided_by: ``redis``; ``local``, ``open`` or ``closed`` when the policy had to decide at least one cap;
-            ``uncapped`` when no cap applies.
-        refused_by: the cap that is full, or that the policy ``closed`` did not answer for; None when allowed.
-        retry_after: seconds after which asking again makes sense, 0 when allowed. A hint: nobody knows when a
-            connection ends.
+        decided_by: ``redis``; ``local``, ``open`` or ``closed`` when the policy had to decide at least one cap or rate;
+            ``lease`` when only rates apply and a lease decided; ``uncapped`` when neither cap nor rate applies.
+        refused_by: the cap or rate that is full, or that the policy ``closed`` did not answer for; None when allowed.
+        retry_after: seconds after which asking again makes sense, 0 when allowed. A hint for a cap: nobody knows when
+            a connection ends.
     """
 
     __slots__ = ("allowed", "decided_by", "refused_by", "retry_after")

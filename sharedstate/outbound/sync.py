@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sharedstate.link.sync import Link
+from sharedstate.throttle.decision import Decision
+from sharedstate.throttle.sync import Throttles
 
+from .pacing import Pacer, with_rate
 from .slots import Answer, OutboundMetrics, Slot
 from .taking import SlotCore, TakeFlow, Wait, usable_timeout
+
+if TYPE_CHECKING:
+    from sharedstate.config import Limit
+
+    from .rates import RateRule
 
 __all__ = ["Outbound"]
 
 R = TypeVar("R")
+A = TypeVar("A", bound=Answer)
 
 
 class Outbound:
     """Outbound connections under the configured caps. Safe to use from many threads."""
 
-    def __init__(self, core: SlotCore, link: Link) -> None:
+    def __init__(
+        self, core: SlotCore, link: Link, throttles: Throttles, limits: Sequence[Limit] = ()
+    ) -> None:
         self._core = core
         self._link = link
+        self._throttles = throttles
+        self._pacer = Pacer(limits, throttles.flows)
         self._bell = threading.Condition()
         core.board.ring = self._ring
 
@@ -68,7 +81,8 @@ class Outbound:
         """Take a slot for a connection: counted at once in every object that counts it, until `Slot.release`.
 
         One round trip for each cap that applies, one after the other; none when no cap applies, and none when this
-        process gave back such a slot within the last 0.1 s.
+        process gave back such a slot within the last 0.1 s. Configured rates of connections are asked first, at the
+        cost of `check_message`; their tokens go back when a cap refuses.
 
         Args:
             domain: destination domain.
@@ -87,7 +101,9 @@ class Outbound:
         """
         plan = self._core.plan((ip, domain, host, binding, binding_group))
         until = time.monotonic() + (self._core.timeout if timeout is None else usable_timeout(timeout))
-        return self._drive(self._core.acquire(plan, until), until)
+        rules = self._pacer.for_connection(domain, binding, binding_group)
+        flow = self._core.acquire(plan, until)
+        return self._paced(rules, flow, until, Slot) if rules else self._drive(flow, until)
 
     def check_connection(
         self,
@@ -99,10 +115,67 @@ class Outbound:
         binding_group: str | None = None,
         timeout: float | None = None,
     ) -> Answer:
-        """Whether a slot would be granted now; none is taken. One round trip; arguments and errors as for `acquire`."""
+        """Whether a slot would be granted now; none is taken. One round trip; arguments and errors as for `acquire`.
+
+        Of configured rates of connections tokens are taken when the answer is yes, for the connection that is opened
+        now: so ask either this, and tell events of the connection, or `acquire`, not both.
+        """
         plan = self._core.plan((ip, domain, host, binding, binding_group))
         until = time.monotonic() + (self._core.timeout if timeout is None else usable_timeout(timeout))
-        return self._drive(self._core.check(plan), until)
+        rules = self._pacer.for_connection(domain, binding, binding_group)
+        flow = self._core.check(plan)
+        return self._paced(rules, flow, until, Answer) if rules else self._drive(flow, until)
+
+    def check_message(
+        self,
+        *,
+        domain: str,
+        binding: str | None = None,
+        binding_group: str | None = None,
+        cost: int = 1,
+        timeout: float | None = None,
+    ) -> Decision:
+        """Take tokens of every configured rate of messages that applies, or of none: before a message is sent.
+
+        Strict: one round trip for each rate, and two more the first time this process uses it. Leased: mostly none.
+        None when no rate applies.
+
+        Args:
+            domain: destination domain.
+            binding: outbound binding used.
+            binding_group: its group.
+            cost: messages, or recipients: tokens taken of each rate.
+            timeout: seconds after which the policy decides, 0.05 by default.
+
+        Returns:
+            The decision of the rate that refused, or has the least left; ``unlimited`` when none applies.
+
+        Raises:
+            InvalidValueError: a name, the cost or the timeout is not usable; nothing was taken.
+            ClosedError: the state was closed.
+        """
+        until = time.monotonic() + (self._core.timeout if timeout is None else usable_timeout(timeout))
+        return self._take(self._pacer.for_message(domain, binding, binding_group, cost), cost, until)
+
+    def _take(self, rules: Sequence[RateRule], cost: int, until: float) -> Decision:
+        for rule in self._pacer.missing(rules):
+            self._throttles.throttle(rule.throttle, rule.spec, {}, define=False)  # no I/O
+        return self._throttles.run(self._pacer.take(rules, cost, until))
+
+    def _paced(self, rules: Sequence[RateRule], flow: TakeFlow[A], until: float, kind: type[A]) -> A:
+        """Ask the rates, then the caps; tokens of the rates go back when a cap refuses."""
+        decision = self._take(rules, 1, until)
+        if not decision:
+            refusal = self._pacer.refusal(decision, rules)
+            return kind(False, str(decision.decided_by), refusal, decision.retry_after)
+        try:
+            answer = self._drive(flow, until)
+        except BaseException:
+            self._throttles.run(self._pacer.give_back(rules, until))
+            raise
+        if not answer:
+            self._throttles.run(self._pacer.give_back(rules, until))
+        return with_rate(answer, decision)
 
     def _drive(self, flow: TakeFlow[R], until: float) -> R:
         try:

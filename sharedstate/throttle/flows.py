@@ -143,17 +143,18 @@ class ThrottleFlows:
             yield Pause(wait)
         return decision
 
-    def define(self, bucket: Bucket, *, configured: bool = False) -> Steps[None]:
+    def define(self, bucket: Bucket, *, configured: bool = False, until: float | None = None) -> Steps[bool]:
         """Make the bucket unless the fleet has it, learn the spec in force, and put the name on the list.
 
-        A `configured` spec replaces the fleet's, unless that was set by hand.
+        A `configured` spec replaces the fleet's, unless that was set by hand. Answers whether Redis did it in time.
         """
-        until = time.monotonic() + bucket.timeout
+        until = time.monotonic() + bucket.timeout if until is None else until
         call = calls.define(self.engine.keys, bucket.name, bucket.offered, configured=configured)
         defined = yield from self._ask(call, until)
         if defined is not None:
             bucket.learnt(defined[1])
             yield from self._ask(self.engine.note(bucket.name, time.time()), until)
+        return defined is not None
 
     # -- several ---------------------------------------------------------------------------------------------
 

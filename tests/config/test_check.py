@@ -80,7 +80,7 @@ Connection caps:
   binding "b" :: domain "aol.com"  at most 2,000 connections open in the scope as a whole \
 (cluster_scope_max_outbound_connections)  [sample.conf:21:3]
 
-Traffic limits (read, but this version does not act on it):
+Traffic limits:
   global  at most 1 message in 1 s sent (cluster_outbound_throttle_messages)  [sample.conf:18:1]
 
 Skipped 2 stanzas and 1 option that do not concern shared state (--verbose lists them).
@@ -145,7 +145,7 @@ def test_json() -> None:
     found = json.loads(output)
 
     assert status == 0
-    assert found["acted_on"] == ["cluster", "objects", "sites", "audit", "caps"]
+    assert found["acted_on"] == ["cluster", "objects", "sites", "audit", "caps", "throttles", "limits"]
     assert found["cluster"]["redis_url"] == (
         "redis://relay:***@h1:7000,h2:7000/0?sentinel_password=***&timeout=3"
     )

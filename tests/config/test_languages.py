@@ -26,7 +26,9 @@ from sharedstate.config import (
     loads,
 )
 from sharedstate.config.counting import counting_objects
+from sharedstate.errors import InvalidThrottleError
 from sharedstate.specs import CLASS_KINDS, DEFAULT_SHARDS, CountBy, ObjectSpec
+from sharedstate.throttle.spec import ThrottleSpec
 
 from . import writers
 
@@ -78,7 +80,18 @@ MONITORS = st.lists(
 METRICS = st.lists(
     st.sampled_from(["connect", "reception", "rejection", "audit_series", "gauge_cache"]), unique=True
 ).map(tuple)
-RATES = st.builds(Rate, st.integers(1, 999_999_999), st.integers(1, 999_999_999))
+
+
+def keepable(rate: Rate) -> bool:
+    """Whether a bucket can keep it; others are refused."""
+    try:
+        ThrottleSpec(rate.count, rate.seconds * 10**6, rate.count)
+    except InvalidThrottleError:
+        return False
+    return True
+
+
+RATES = st.builds(Rate, st.integers(1, 999_999_999), st.integers(1, 366 * 86_400)).filter(keepable)
 SCOPES = st.one_of(
     st.builds(Scope),
     st.builds(Scope, domain=DOMAINS),

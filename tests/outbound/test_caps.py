@@ -14,7 +14,8 @@ from sharedstate.config import Limit, LimitKind, Scope, loads
 from sharedstate.config.counting import Counted
 from sharedstate.errors import ConfigError, InvalidDomainError, InvalidValueError
 from sharedstate.objects.store import GaugeStore
-from sharedstate.outbound.caps import CapTable, scope_item
+from sharedstate.outbound.caps import CapTable
+from sharedstate.outbound.scopes import scope_item
 from sharedstate.outbound.targets import Targets
 from sharedstate.specs import CountBy
 

@@ -10,6 +10,7 @@ import pytest
 
 import sharedstate
 from sharedstate import aio
+from sharedstate.outbound.aio import AsyncOutbound
 from sharedstate.throttle.aio import AsyncThrottle
 from tests.link.faces import Loop
 
@@ -25,6 +26,8 @@ class Waited:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.inner, name)
+        if isinstance(found, AsyncOutbound):
+            return Waited(found, self._loop)
         if not callable(found):
             return found
 
