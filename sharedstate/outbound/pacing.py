@@ -101,10 +101,10 @@ class Pacer:
         return (yield from self._flows.check_all(wanted, until - time.monotonic()))
 
     def give_back(self, rules: Sequence[RateRule], until: float) -> Steps[None]:
-        """Return what one connection took, because it is not opened; what finds no time stays taken."""
+        """Return what one connection took, because it is not opened; what finds no time goes back later."""
         with contextlib.suppress(
             ClosedError
-        ):  # the tokens of a member that left come back by themselves, in time
+        ):  # the state left meanwhile: the rate is short by them, never over
             yield from self._flows.give_back(
                 [(self._flows.engine.find(rule.throttle), 1) for rule in rules], until
             )
