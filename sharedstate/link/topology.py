@@ -139,6 +139,7 @@ def discover(endpoint: Endpoint, until: float) -> Steps[View]:
     """
     survey = _survey_sentinel if endpoint.service else _survey_server
     attempt = 0
+    last: _ObstacleError | None = None
     while True:
         problems: list[_ObstacleError] = []
         for number, address in enumerate(endpoint.hosts):
@@ -150,6 +151,9 @@ def discover(endpoint: Endpoint, until: float) -> Steps[View]:
             else:
                 return view
         worst = _most_telling(problems)
+        if last is not None and time.monotonic() >= until:
+            worst = last  # an attempt that the deadline cut off tells less than the one before
+        last = worst
         pause = back_off(attempt)
         hopeless = not worst.passing or all(problem.refused for problem in problems)
         if hopeless or time.monotonic() + pause >= until:
