@@ -249,6 +249,8 @@ class AsyncState(AsyncObserver):
                 f"Redis did not take the changes within {limit:g} s; they stay to be published."
             ) from error
         try:
+            if self._closed:  # it may have left the fleet meanwhile, and a publish would make it come back
+                raise ClosedError("the state was closed; connect again.")
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
@@ -268,14 +270,24 @@ class AsyncState(AsyncObserver):
         for store in self._stores.values():
             store.close("the state was closed; connect again.")
         self._audits.close("the state was closed; connect again.")
+        self._engine.board.settled()  # whoever waits for a slot looks, and is told
+        until = time.monotonic() + timeout
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._close_throttles()
         try:
-            await self._link.run(self._engine.leave(), timeout)
-        except SharedStateError as error:
-            _log.warning("leaving the fleet failed, it will notice by itself: %s", error)
+            async with asyncio.timeout(max(until - time.monotonic(), 0.001)):
+                await self._turn.acquire()  # a flush may be under way
+        except TimeoutError:
+            _log.warning("leaving the fleet failed, it will notice by itself: a flush took too long")
+        else:
+            try:
+                await self._link.run(self._engine.leave(), max(until - time.monotonic(), 0.001))
+            except SharedStateError as error:
+                _log.warning("leaving the fleet failed, it will notice by itself: %s", error)
+            finally:
+                self._turn.release()
         await self._link.aclose()
 
     async def _start(self) -> None:

@@ -127,6 +127,7 @@ class State(Observer):
                 f"Redis did not take the changes within {limit:g} s; they stay to be published."
             )
         try:
+            self._check_open()  # it may have left the fleet meanwhile, and a publish would make it come back
             while True:
                 left = max(until - time.monotonic(), 0.001)
                 try:
@@ -149,10 +150,11 @@ class State(Observer):
         for store in self._stores.values():
             store.close("the state was closed; connect again.")
         self._audits.close("the state was closed; connect again.")
+        self._engine.board.settled()  # whoever waits for a slot looks, and is told
         self._wake.set()
         until = time.monotonic() + timeout
         self._close_throttles()
-        if self._turn.acquire(timeout=timeout):
+        if self._turn.acquire(timeout=max(until - time.monotonic(), 0.001)):
             try:
                 self._link.run(self._engine.leave(), max(until - time.monotonic(), 0.001))
             except SharedStateError as error:
@@ -181,6 +183,8 @@ class State(Observer):
                 continue
             try:
                 with self._turn:
+                    if self._closed.is_set():
+                        return
                     disturbances = self._link.disturbances
                     self._link.run(self._engine.tick(disturbances != self._disturbances), self._turn_limit)
                     self._disturbances = disturbances
