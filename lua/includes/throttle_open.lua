@@ -32,7 +32,7 @@ local function throttle_open(offered, now, record)
   }
   if bucket.stepped and bucket.out > 0 then
     -- The clock stepped back: leases must not last by as much longer.
-    local latest = now + 4000000 + math.max(math.ceil(-bucket.tokens / refill), 0) * tick
+    local latest = now + 11000000 + math.max(math.ceil(-bucket.tokens / refill), 0) * tick
     local all = redis.call('HGETALL', KEYS[1])
     bucket.ends, bucket.waits = latest, 0
     for i = 1, #all, 2 do

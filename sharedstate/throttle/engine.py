@@ -32,6 +32,8 @@ CARE_EVERY = 0.25
 _AT_ONCE = 500
 #: Lease requests a second that one process aims at, however many throttles it uses.
 _REQUESTS = 2000.0
+#: Seconds a lease lasts at most; the scripts count on it when a clock steps back.
+LONGEST_LEASE = 10.0
 #: How often a throttle in use says so in the list of names, seconds.
 _NOTE_EVERY = 3600.0
 
@@ -194,11 +196,12 @@ class ThrottleEngine:
                 busy += bucket.in_use
                 if bucket.needs_care(now):
                     wanted[bucket] = None
-            # Many throttles in use take longer turns, so that the requests of one process stay within bounds.
+            # Many throttles in use take longer turns and leases: the requests of one process stay within bounds.
             turn = max(TURN, busy / _REQUESTS)
-            ahead = min(max(AHEAD, busy / _REQUESTS), LEASE_TIME * 0.9)
+            lasts = min(max(LEASE_TIME, 2 * busy / _REQUESTS), LONGEST_LEASE)
+            ahead = min(max(AHEAD, busy / _REQUESTS), lasts * 0.45)
             for bucket in list(self.leased.values()):
-                bucket.turn, bucket.ahead = turn, ahead
+                bucket.turn, bucket.ahead, bucket.lasts = turn, ahead, lasts
         return [claim for bucket in wanted if (claim := self.claim(bucket))]
 
     def leave(self) -> list[Claim]:

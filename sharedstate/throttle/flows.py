@@ -25,7 +25,7 @@ __all__ = ["Ask", "Pause", "Settlement", "Steps", "ThrottleFlows"]
 
 R = TypeVar("R")
 #: Questions asked in one go: few enough that a busy machine answers them within one check's time.
-_AT_ONCE = 50
+_AT_ONCE = 100
 T = TypeVar("T")
 
 

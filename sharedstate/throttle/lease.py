@@ -77,6 +77,7 @@ class LeasedBucket(Bucket):
         super().__init__(name, key, who, offered, policy, timeout, members)
         self.turn = TURN
         self.ahead = AHEAD
+        self.lasts = LEASE_TIME
         self.asking = False
         self._epsilon = epsilon
         self._runs_low = low
@@ -95,6 +96,7 @@ class LeasedBucket(Bucket):
         self._held = 0  # tokens held just after the last answer
         self._base = 0  # tokens the server knows to be held: what may be put back up to
         self._claimed = 0.0
+        self._lasts = LEASE_TIME  # as the last request said
         self._returned = 0
         self._refusals = 0  # since the last request
         self._asked = 0.0
@@ -207,6 +209,7 @@ class LeasedBucket(Bucket):
             self._refusals = 0
             self._asked = now
             self._sent = (now, held - back)
+            self._lasts = self.lasts
             self._base = held - back
             self.used = True
             if now > self._heard + _FORGETS:
@@ -214,8 +217,8 @@ class LeasedBucket(Bucket):
             owed = self._debt
             call = calls.lease(
                 self.key, self._wire, self.who, self._lease_born, self._seq, self._granted, held, back,
-                self._refused, owed, self._paid, min(want, self.spec.burst), turn, self._epsilon, int(LEASE_TIME * 1e6),
-                cost if short else 0,
+                self._refused, owed, self._paid, min(want, self.spec.burst), turn, self._epsilon,
+                int(self._lasts * 1e6), cost if short else 0,
             )  # fmt: skip
         return call, owed
 
@@ -241,7 +244,7 @@ class LeasedBucket(Bucket):
             self._starts = now + wait
             if not wait:
                 self._here, self._ahead = self._here + self._ahead, 0
-            self._until = sent + wait + LEASE_TIME
+            self._until = sent + wait + self._lasts
             self._held = self._base = self._here + self._ahead
             if self._held >= _WORTH_FETCHING:
                 self._low = self._held // 2
@@ -287,7 +290,7 @@ class LeasedBucket(Bucket):
             return self.has_news and not self.asking
         waits = max(self._starts if self._ahead else 0.0, self._again) - now
         # Far ahead things may change: another spec, a reset, tokens given back.
-        return self._until - now < LEASE_TIME * _LATE or (waits > _FAR and now - self._asked > _FAR)
+        return self._until - now < self._lasts * _LATE or (waits > _FAR and now - self._asked > _FAR)
 
     def counts(self) -> dict[DecidedBy, Tally]:
         """As of every bucket; what a lease allowed is what was spent of it."""
@@ -316,7 +319,7 @@ class LeasedBucket(Bucket):
         most = self._size * _GROWTH
         if 2 * held > self._held or not self._held:
             return min(demand, most)
-        if cost and passed < LEASE_TIME and not self._refusals:
+        if cost and passed < self._lasts and not self._refusals:
             return most
         return max(min(demand, most), self._size)
 
