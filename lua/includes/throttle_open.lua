@@ -32,13 +32,15 @@ local function throttle_open(offered, now, record)
   }
   if bucket.stepped and bucket.out > 0 then
     -- The clock stepped back: leases must not last by as much longer.
-    local latest = now + 11000000 + math.max(math.ceil(-bucket.tokens / refill), 0) * tick
+    local covered = now + math.max(math.ceil(-bucket.tokens / refill), 0) * tick
+    local latest = covered + 11000000
     local all = redis.call('HGETALL', KEYS[1])
-    bucket.ends, bucket.waits = latest, 0
+    bucket.ends, bucket.waits = now, 0
     for i = 1, #all, 2 do
       if string.sub(all[i], 1, 1) == 'l' then
         local lease = throttle_lease_read(all[i + 1])
-        lease.ends, lease.starts = math.min(lease.ends, latest), math.min(lease.starts, latest)
+        lease.starts = math.min(lease.starts, covered)
+        lease.ends = math.min(lease.ends, all[i] == 'lstrict' and covered + 1000000 or latest)
         lease.since, lease.till, lease.at = 0, 0, now / 1000000
         local text = throttle_lease_text(lease)
         bucket.writes[#bucket.writes + 1] = all[i]
