@@ -19,14 +19,14 @@ local function throttle_open(offered, now, record)
   if not stored[1] then
     return {
       spec = spec, refill = refill, cost = cost, tick = tick, burst = burst, capacity = capacity, tokens = capacity,
-      since = at, out = 0, ends = 0, waits = 0, promised = 0, due = 0, born = string.format('%.0f', now), was = 0,
+      since = at, out = 0, ends = 0, waits = 0, promised = 0, born = string.format('%.0f', now), was = 0,
       fresh = true, record = stored[9], writes = {}, over = {},
     }
   end
   local since, out, ends, waits = stored[3] + 0, stored[4] + 0, stored[5] + 0, stored[7] + 0
   local bucket = {
     spec = spec, refill = refill, cost = cost, tick = tick, burst = burst, capacity = capacity, tokens = stored[2] + 0,
-    since = since, out = out, ends = ends, waits = waits, promised = 0, due = 0, born = stored[6], was = since * tick,
+    since = since, out = out, ends = ends, waits = waits, promised = 0, born = stored[6], was = since * tick,
     fresh = false, record = stored[9], writes = {}, over = {}, stepped = at < since, out_was = out, ends_was = ends,
     waits_was = waits,
   }
@@ -86,7 +86,7 @@ local function throttle_open(offered, now, record)
   if bucket.tokens < 0 and stored[8] then
     local count, due = string.match(stored[8], '^(%d+) (%d+)$')
     if now < tonumber(due) then
-      bucket.promised, bucket.due = math.min(tonumber(count), math.ceil(-bucket.tokens / bucket.cost)), tonumber(due)
+      bucket.promised = math.min(tonumber(count), math.ceil(-bucket.tokens / bucket.cost))
     end
   end
   return bucket
